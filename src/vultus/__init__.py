@@ -1,0 +1,1 @@
+"""vultus: face recognition."""

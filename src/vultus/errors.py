@@ -1,0 +1,184 @@
+"""The tree of errors: whatever vultus raises on purpose is a `VultusError` with a stable code.
+
+A message says what came, what was expected and what to do next. The codes are part of the public interface: the
+command line prints them and the service puts them into its problem documents.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from vultus._export import export
+
+
+@export("vultus.errors.VultusError")
+class VultusError(Exception):
+    """Base of every deliberate error."""
+
+    code: ClassVar[str] = "error"
+
+
+@export("vultus.errors.BadArgument")
+class BadArgument(VultusError, ValueError):
+    """An argument has the wrong type, shape, range or name."""
+
+    code = "bad_argument"
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+@export("vultus.errors.ImageError")
+class ImageError(VultusError, ValueError):
+    """Base of what can be wrong with an image."""
+
+    code = "bad_image"
+
+
+@export("vultus.errors.ImageParseError")
+class ImageParseError(ImageError):
+    """The bytes are empty, garbage, truncated or damaged."""
+
+    code = "parse_error"
+
+
+@export("vultus.errors.ImageTooLarge")
+class ImageTooLarge(ImageError):
+    """More bytes, pixels or a longer side than the caps allow."""
+
+    code = "too_large"
+
+
+@export("vultus.errors.UnsupportedImage")
+class UnsupportedImage(ImageError):
+    """A format or pixel layout that vultus does not read, perhaps because an extra is not installed."""
+
+    code = "unsupported"
+
+
+@export("vultus.errors.SourceUnavailable")
+class SourceUnavailable(VultusError, OSError):
+    """A file is missing, is a directory or cannot be read."""
+
+    code = "source_unavailable"
+
+
+# --- faces ------------------------------------------------------------------------------------------------------------
+
+
+@export("vultus.errors.FaceError")
+class FaceError(VultusError, ValueError):
+    """Base of what can be wrong with the faces of a photo."""
+
+    code = "bad_face"
+
+
+@export("vultus.errors.NoFace")
+class NoFace(FaceError):
+    """No face was found where one is needed."""
+
+    code = "no_face"
+
+
+@export("vultus.errors.ManyFaces")
+class ManyFaces(FaceError):
+    """Several faces were found where exactly one is asked for."""
+
+    code = "many_faces"
+
+
+@export("vultus.errors.FaceTooSmall")
+class FaceTooSmall(FaceError):
+    """The only faces are smaller than the caller allows."""
+
+    code = "face_too_small"
+
+
+# --- templates and thresholds -----------------------------------------------------------------------------------------
+
+
+@export("vultus.errors.BadTemplate")
+class BadTemplate(VultusError, ValueError):
+    """An embedding that is not finite, has no length or has the wrong dimension."""
+
+    code = "bad_template"
+
+
+@export("vultus.errors.ModelMismatch")
+class ModelMismatch(VultusError, ValueError):
+    """Templates of two models, which have no common scale, were put together."""
+
+    code = "model_mismatch"
+
+
+@export("vultus.errors.TooFewComparisons")
+class TooFewComparisons(VultusError, ValueError):
+    """A rate was asked for that the data cannot support."""
+
+    code = "too_few_comparisons"
+
+
+@export("vultus.errors.NoThreshold")
+class NoThreshold(VultusError, ValueError):
+    """The manifest has no measured threshold for the rate that was asked for."""
+
+    code = "no_threshold"
+
+
+# --- weights and runtime ----------------------------------------------------------------------------------------------
+
+
+@export("vultus.errors.WeightsError")
+class WeightsError(VultusError):
+    """Base of what can be wrong with weights."""
+
+    code = "bad_weights"
+
+
+@export("vultus.errors.ManifestError")
+class ManifestError(WeightsError, ValueError):
+    """A manifest that is missing, cannot be parsed, or has a wrong or unknown key."""
+
+    code = "bad_manifest"
+
+
+@export("vultus.errors.WeightsMissing")
+class WeightsMissing(WeightsError):
+    """The weights file is in none of the places that are looked at."""
+
+    code = "weights_missing"
+
+
+@export("vultus.errors.WeightsMismatch")
+class WeightsMismatch(WeightsError):
+    """The sha256 of a weights file differs from its manifest."""
+
+    code = "sha256_mismatch"
+
+
+@export("vultus.errors.LicenceNotAccepted")
+class LicenceNotAccepted(WeightsError):
+    """Weights whose licence restricts their use were asked for without accepting it."""
+
+    code = "licence_not_accepted"
+
+
+@export("vultus.errors.GraphError")
+class GraphError(WeightsError):
+    """An ONNX graph that cannot be prepared or does not have the inputs and outputs of its manifest."""
+
+    code = "bad_graph"
+
+
+@export("vultus.errors.SelfTestFailed")
+class SelfTestFailed(WeightsError):
+    """The runtime computes something other than the known answer."""
+
+    code = "self_test_failed"
+
+
+@export("vultus.errors.ProviderUnavailable")
+class ProviderUnavailable(VultusError):
+    """An execution provider that this installation of the runtime does not have."""
+
+    code = "provider_unavailable"
