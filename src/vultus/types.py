@@ -139,7 +139,7 @@ class Verification:
         match: whether the score reaches the threshold.
         score: similarity in [-1, 1], higher is more alike.
         threshold: the measured threshold that was applied.
-        fmr: the false match rate that the threshold stands for.
+        fmr: the false match rate that the threshold stands for; None where the caller chose the threshold.
         model_id: detector, embedder and preprocessing that made the score.
         faces: how many faces were found in each photo.
         boxes: the face that was compared in each photo, (x0, y0, x1, y1).
@@ -150,7 +150,7 @@ class Verification:
     match: bool
     score: float
     threshold: float
-    fmr: float
+    fmr: float | None
     model_id: str
     faces: tuple[int, int]
     boxes: tuple[tuple[float, ...], tuple[float, ...]]
