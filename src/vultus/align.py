@@ -22,7 +22,7 @@ TEMPLATES: dict[str, Float64Array] = {
 _TEMPLATE_SIDE = 112
 
 
-@export("vultus.align")
+@export("vultus.align.align")
 def align(
     source: ImageSource, faces: Faces, *, template: str = "arcface-112", size: tuple[int, int] = (112, 112)
 ) -> UInt8Array:

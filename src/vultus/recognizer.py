@@ -17,7 +17,7 @@ from vultus.calibrate import LogisticCalibration
 from vultus.compare import score as score_of
 from vultus.compare import template_of
 from vultus.detect import Detector, Policy, choose
-from vultus.detect.steady import steadied
+from vultus.detect.steady import second_look
 from vultus.embed import Embedder
 from vultus.errors import BadArgument, ManifestError, NoThreshold, VultusError
 from vultus.image import ImageSource, Photo, open_photo
@@ -154,8 +154,7 @@ class Recognizer:
         """A sample of every face in one photo, best detection score first; none where there is no face."""
         photo = open_photo(source)
         faces = self.detector(photo, min_face=min_face)
-        if self.mirror:
-            faces = steadied(self.detector, photo, faces, min_face=min_face)
+        faces = second_look(self.detector, photo, faces, mirror=self.mirror)
         return [self._sample(photo, face, len(faces)) for face in faces]
 
     def _locate(self, photo: Photo, policy: Policy) -> tuple[int, Faces]:
@@ -165,9 +164,7 @@ class Recognizer:
             quick = _SMALLEST_FACE
             faces = self.detector(photo, min_face=quick)
         chosen = choose(faces, policy, width=photo.width, height=photo.height)
-        if self.mirror:
-            chosen = steadied(self.detector, photo, chosen, min_face=quick)
-        return len(faces), chosen
+        return len(faces), second_look(self.detector, photo, chosen, mirror=self.mirror)
 
     def _sample(self, photo: Photo, face: Faces, found: int) -> Sample:
         crops = self.align(photo, face)

@@ -115,10 +115,24 @@ class Detector:
             for start in range(0, len(members), step):
                 part = members[start : start + step]
                 pixels = np.stack([pad_to(_render(*decoded[i], views[i][j]), (height, width)) for i, j in part])
-                outputs = self._session.run(to_input(pixels, self.manifest.input))
-                named = dict(zip(self._session.outputs, outputs, strict=True))
-                for (i, j), raw in zip(part, self._decode(named, (height, width), score), strict=True):
-                    found[i][j] = _to_photo(_of_view(_suppressed(raw), views[i][j]), views[i][j])
+                for (i, j), faces in zip(part, self.single_look(pixels, score=score), strict=True):
+                    found[i][j] = _to_photo(_of_view(faces, views[i][j]), views[i][j])
+        return found
+
+    def single_look(self, pictures: UInt8Array, *, score: float = _WEAK) -> list[Faces]:
+        """The faces in pictures that are just right as they are: one pass, no other scales.
+
+        Args:
+            pictures: (n, h, w, 3) uint8 RGB, sides in the multiples that the manifest asks for.
+            score: faces below it are dropped.
+        """
+        size = (pictures.shape[1], pictures.shape[2])
+        step = max(1, _PIXELS_PER_BATCH // (size[0] * size[1]))
+        found: list[Faces] = []
+        for start in range(0, len(pictures), step):
+            outputs = self._session.run(to_input(pictures[start : start + step], self.manifest.input))
+            named = dict(zip(self._session.outputs, outputs, strict=True))
+            found += [_suppressed(f) for f in self._decode(named, size, score)]
         return found
 
     def quick_min_face(self, photo: Photo) -> float:

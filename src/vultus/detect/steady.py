@@ -1,38 +1,80 @@
-"""Landmarks averaged with those found on the mirrored photo."""
+"""A second look at faces that were found, for exact landmarks.
+
+A detector places landmarks best within a range of sizes, and a first look at a whole photo shows most faces smaller than
+that. Each face is looked at again in a window of its own, and optionally in the mirrored window too, the landmarks of both
+then being averaged.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from vultus.detect.detector import Detector
-from vultus.geometry import box_iou
-from vultus.image import Photo
-from vultus.types import Faces
+from vultus.geometry import apply_affine, box_iou
+from vultus.image import Photo, warp
+from vultus.types import Faces, Float64Array, FloatArray
 
-_SIDES = [1, 0, 2, 4, 3]  # the landmarks of a mirrored face, in the order of `Faces`
-
-
-def mirrored(faces: Faces, width: int) -> Faces:
-    """The same faces in the mirrored photo; pixel i becomes pixel width - 1 - i."""
-    boxes, points = faces.boxes.copy(), faces.landmarks[:, _SIDES].copy()
-    boxes[:, [0, 2]] = width - 1 - faces.boxes[:, [2, 0]]
-    points[..., 0] = width - 1 - points[..., 0]
-    return Faces(boxes, points, faces.scores)
+WINDOW = 448  # side of the window, in pixels
+FACE = 224  # longer side of the face in it
+_MIRRORED = [1, 0, 2, 4, 3]  # the landmarks of a mirrored face, in the order of `Faces`
+_SAME = 0.5
 
 
-def steadied(detector: Detector, photo: Photo, faces: Faces, *, min_face: float) -> Faces:
-    """The faces with landmarks that are the mean of those found on the photo and on its mirror image.
+def second_look(detector: Detector, photo: Photo, faces: Faces, *, mirror: bool = False) -> Faces:
+    """The same faces with landmarks from a second look; a face that is not found again keeps its landmarks.
 
-    A face that is not found on the mirrored photo keeps its landmarks.
+    Args:
+        detector: that found them.
+        photo: in which they were found.
+        faces: n faces.
+        mirror: look at the mirrored windows too, and average.
     """
     if not len(faces):
         return faces
-    others = mirrored(detector(photo.mirrored(), min_face=min_face, score=0.3), photo.width)
-    if not len(others):
-        return faces
-    overlap = box_iou(faces.boxes, others.boxes)
-    partner = overlap.argmax(axis=1)
-    found = overlap[np.arange(len(faces)), partner] > 0.5
-    points = faces.landmarks.copy()
-    points[found] = (points[found] + others.landmarks[partner[found]]) / 2
-    return Faces(faces.boxes, points, faces.scores)
+    to_window = _windows(faces)
+    longest = max(photo.width, photo.height)
+    pixels, scale = photo.reduced(round(longest * min(1.0, float(to_window[:, 0, 0].max()))))
+    maps = to_window.copy()
+    maps[:, :, :2] /= scale
+    maps[:, :, 2] += to_window[:, :, :2].sum(axis=2) * (0.5 / scale - 0.5)
+    windows = warp(pixels, maps, (WINDOW, WINDOW))
+    expected = apply_affine(to_window, faces.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
+    total, count = np.zeros((len(faces), 5, 2)), np.zeros(len(faces))
+    for flipped in (False, True) if mirror else (False,):
+        seen = detector.single_look(np.ascontiguousarray(windows[:, :, ::-1]) if flipped else windows)
+        for i, found in enumerate(seen):
+            landmarks = _same_face(_unmirrored(found) if flipped else found, expected[i])
+            if landmarks is not None:
+                total[i] += landmarks
+                count[i] += 1
+    again = count > 0
+    points = faces.landmarks.astype(np.float64)
+    mean = total[again] / count[again, None, None]
+    points[again] = (mean - to_window[again, None, :, 2]) / to_window[again, None, :1, 0]
+    return Faces(faces.boxes, points.astype(np.float32), faces.scores)
+
+
+def _windows(faces: Faces) -> Float64Array:
+    """(n, 2, 3) maps from the photo to the window of each face: a scale and a shift."""
+    maps = np.zeros((len(faces), 2, 3))
+    scale = FACE / np.maximum(faces.sizes, 1.0)
+    centre = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
+    maps[:, 0, 0] = maps[:, 1, 1] = scale
+    maps[:, :, 2] = (WINDOW - 1) / 2 - centre * scale[:, None]
+    return maps
+
+
+def _unmirrored(faces: Faces) -> Faces:
+    boxes, points = faces.boxes.copy(), faces.landmarks[:, _MIRRORED].copy()
+    boxes[:, [0, 2]] = WINDOW - 1 - faces.boxes[:, [2, 0]]
+    points[..., 0] = WINDOW - 1 - points[..., 0]
+    return Faces(boxes, points, faces.scores)
+
+
+def _same_face(faces: Faces, box: Float64Array) -> FloatArray | None:
+    """(5, 2) landmarks of the face that covers the box best, or None."""
+    if not len(faces):
+        return None
+    overlap = box_iou(faces.boxes, box[None].astype(np.float32))[:, 0]
+    best = int(overlap.argmax())
+    return faces.landmarks[best] if overlap[best] >= _SAME else None

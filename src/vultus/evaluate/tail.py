@@ -145,7 +145,9 @@ class TailKeeper:
             return np.zeros(0, dtype=np.intp)
         # The largest number of the scores' type that is not above the cut decides as the cut itself would.
         cut = scores.dtype.type(self._cut)
-        return np.flatnonzero(scores > (np.nextafter(cut, scores.dtype.type(-math.inf)) if cut > self._cut else cut))
+        return np.flatnonzero(
+            scores > (np.nextafter(cut, scores.dtype.type(-math.inf)) if float(cut) > self._cut else cut)
+        )
 
     def store(self, scores: npt.NDArray[np.float32] | npt.NDArray[np.float64], codes: npt.NDArray[np.int64]) -> None:
         """Store chosen scores with a number for each that says which pair it is."""

@@ -1,0 +1,5 @@
+"""`python -m vultus`."""
+
+from vultus.cli import main
+
+main()

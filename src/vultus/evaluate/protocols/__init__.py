@@ -1,0 +1,1 @@
+"""Readers of the protocols that the field publishes, each giving `Pairs` or `People`."""
