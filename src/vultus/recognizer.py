@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 from vultus._export import export
 from vultus.align import ALIGNMENT, align
@@ -172,9 +173,7 @@ class Recognizer:
         template = Template(self.embed(crops)[0], self.model_id, quality=float(quality.overall[0]))
         return Sample(template, face, found, quality, (photo.width, photo.height))
 
-    def extract(
-        self, sources: Iterable[ImageSource], *, policy: Policy = "largest"
-    ) -> Iterator[Sample | VultusError]:
+    def extract(self, sources: Iterable[ImageSource], *, policy: Policy = "largest") -> Iterator[Sample | VultusError]:
         """Samples of many photos, in their order, on all threads; a photo that fails gives its error in its place.
 
         At most a few photos per thread are held in memory at a time.
@@ -187,7 +186,9 @@ class Recognizer:
                 return problem
 
         remaining = iter(sources)
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="vultus") if self.threads > 1 else nullcontext() as pool:
+        with (
+            ThreadPoolExecutor(self.threads, thread_name_prefix="vultus") if self.threads > 1 else nullcontext() as pool
+        ):
             if pool is None:
                 yield from map(attempt, remaining)
                 return
@@ -208,7 +209,9 @@ class Recognizer:
         Raises:
             VultusError: the first photo that fails, with its place in the list.
         """
-        several = list(sources) if isinstance(sources, list | tuple) else [sources]
+        several: list[ImageSource] = (
+            list(sources) if isinstance(sources, list | tuple) else [cast("ImageSource", sources)]
+        )
         if not several:
             raise BadArgument("a template needs at least one photo")
         templates = []
@@ -308,5 +311,3 @@ def _placed(problem: VultusError, source: ImageSource, index: int) -> VultusErro
     """The same error with the photo it is about."""
     name = repr(os.fspath(source)) if isinstance(source, str | os.PathLike) else f"number {index + 1}"
     return type(problem)(f"photo {name}: {problem}")
-
-

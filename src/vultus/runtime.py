@@ -77,7 +77,7 @@ class Settings:
         Raises:
             BadArgument: threads below 1.
         """
-        if threads is not None and (not isinstance(threads, int) or threads < 1):
+        if threads is not None and threads < 1:
             raise BadArgument(f"threads is {threads!r}; expected a whole number of at least 1")
         if isinstance(providers, str):
             raise BadArgument(f"providers is the text {providers!r}; expected a list such as [{providers!r}]")
@@ -87,7 +87,7 @@ class Settings:
 class Session:
     """A graph that is ready to run."""
 
-    def __init__(self, inner: Any, settings: Settings) -> None:  # noqa: ANN401
+    def __init__(self, inner: Any, settings: Settings) -> None:
         self._inner = inner
         self.settings = settings
         self.input = inner.get_inputs()[0].name
@@ -132,17 +132,24 @@ def open_session(manifest: Manifest, settings: Settings, *, cache: Path | None =
     return session
 
 
-def _start(graph: Path | bytes, settings: Settings) -> Any:  # noqa: ANN401
+def available_providers() -> list[str]:
+    """Execution providers that this installation of onnxruntime has, by short name where there is one."""
     import onnxruntime as ort
-    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, NotImplemented, RuntimeException
+
+    short = {v: k for k, v in _SHORT_NAMES.items()}
+    return [short.get(name, name) for name in ort.get_available_providers()]
+
+
+def _start(graph: Path | bytes, settings: Settings) -> Any:
+    import onnxruntime as ort
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     have = ort.get_available_providers()
     names = [_SHORT_NAMES.get(p.lower(), p) for p in settings.providers]
     for name in names:
         if name not in have:
-            short = {v: k for k, v in _SHORT_NAMES.items()}
             raise ProviderUnavailable(
-                f"this onnxruntime has no {name}; it has: {', '.join(short.get(h, h) for h in have)}. "
+                f"this onnxruntime has no {name}; it has: {', '.join(available_providers())}. "
                 "Install the onnxruntime package that carries it, in place of onnxruntime"
             )
     if "CPUExecutionProvider" not in names:
@@ -157,7 +164,13 @@ def _start(graph: Path | bytes, settings: Settings) -> Any:  # noqa: ANN401
     options.log_severity_level = 3
     try:
         return ort.InferenceSession(graph if isinstance(graph, bytes) else str(graph), options, providers=names)
-    except (Fail, InvalidArgument, InvalidGraph, NotImplemented, RuntimeException) as problem:
+    except (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.NotImplemented,
+        state.RuntimeException,
+    ) as problem:
         raise GraphError(f"onnxruntime cannot run the graph: {problem}") from problem
 
 
@@ -196,14 +209,16 @@ def pattern(height: int, width: int, *, seed: int = 0) -> UInt8Array:
     """(1, height, width, 3) uint8: a generated picture, the same on every machine because it is whole-number arithmetic."""
     y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
     waves = (x * (7 + seed) + y * 13 + c * 29 + (x * y) // 9 + (x // 8) * (y // 8) * 5) % 256
-    return waves[None].astype(np.uint8)
+    picture: UInt8Array = waves[None].astype(np.uint8)
+    return picture
 
 
 def answer(session: Session, spec: Input, *, height: int, width: int, seed: int = 0, count: int = 24) -> FloatArray:
     """(count,) samples of all outputs for the generated picture, at evenly spaced places."""
     outputs = session.run(to_input(pattern(height, width, seed=seed), spec))
     flat = np.concatenate([np.asarray(o, dtype=np.float32).reshape(-1) for o in outputs])
-    return flat[np.linspace(0, len(flat) - 1, num=min(count, len(flat))).astype(int)]
+    chosen: FloatArray = flat[np.linspace(0, len(flat) - 1, num=min(count, len(flat))).astype(int)]
+    return chosen
 
 
 def self_test(session: Session, manifest: Manifest) -> None:
@@ -236,4 +251,6 @@ def self_test(session: Session, manifest: Manifest) -> None:
     if manifest.embedding is not None:
         shape = session.run(to_input(pattern(height, width), manifest.input))[0].shape
         if shape != (1, manifest.embedding.dimension):
-            raise SelfTestFailed(f"{manifest.name!r} gives shape {shape}, the manifest says (1, {manifest.embedding.dimension})")
+            raise SelfTestFailed(
+                f"{manifest.name!r} gives shape {shape}, the manifest says (1, {manifest.embedding.dimension})"
+            )

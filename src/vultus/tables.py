@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -31,7 +30,7 @@ def from_table(cls: type[_T], table: object, *, where: str, error: type[VultusEr
     """
     if not isinstance(table, Mapping):
         raise error(f"{where}: expected a table, got {type(table).__name__}")
-    hints = _hints(cls)
+    hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     for key in table:
         if key not in fields:
@@ -48,11 +47,6 @@ def from_table(cls: type[_T], table: object, *, where: str, error: type[VultusEr
         return cls(**values)
     except ValueError as problem:
         raise error(f"{where}: {problem}") from problem
-
-
-@functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
 
 
 def _value(hint: Any, value: object, *, where: str, error: type[VultusError]) -> object:

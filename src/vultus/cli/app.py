@@ -26,7 +26,9 @@ for _module in (photos, evaluate, calibrate, models, demo, system):
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", help="Print the version and exit.", is_eager=True)
+    ] = False,
 ) -> None:
     if version:
         from vultus import __version__

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 OK, NO, FAILED = 0, 1, 2
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Model = Annotated[str | None, typer.Option("--model", help="Name or manifest path of an embedder. Default: the built-in one.")]
+Model = Annotated[
+    str | None, typer.Option("--model", help="Name or manifest path of an embedder. Default: the built-in one.")
+]
 DetectorName = Annotated[str | None, typer.Option("--detector", help="Name or manifest path of a detector.")]
 Mirror = Annotated[bool, typer.Option("--mirror", help="Use the mirrored photo too: more exact, twice the time.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to use. Default: all that are granted.")]

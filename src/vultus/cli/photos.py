@@ -67,7 +67,9 @@ def verify(
             console.print(f"threshold  {check.threshold:.4f}   (your own; it states no error rate)")
         else:
             basis = check.basis
-            console.print(f"threshold  {check.threshold:.4f}   at FMR {basis.fmr:g} (95 %: {basis.low:.2g} to {basis.high:.2g})")
+            console.print(
+                f"threshold  {check.threshold:.4f}   at FMR {basis.fmr:g} (95 %: {basis.low:.2g} to {basis.high:.2g})"
+            )
             console.print(f"           measured on {basis.comparisons:,} non-mated comparisons of {basis.data}")
         if check.log10_likelihood_ratio is not None:
             console.print(f"evidence   log10 likelihood ratio {check.log10_likelihood_ratio:+.1f}")
@@ -173,7 +175,15 @@ def embed(
     except OSError as problem:
         raise SourceUnavailable(f"cannot write {out}: {problem}") from problem
     if json:
-        print_json({"out": str(out), "templates": len(kept), "dimension": dimension, "model_id": recognizer.model_id, "failures": failures})
+        print_json(
+            {
+                "out": str(out),
+                "templates": len(kept),
+                "dimension": dimension,
+                "model_id": recognizer.model_id,
+                "failures": failures,
+            }
+        )
     else:
         console.print(f"{len(kept)} templates of {dimension} numbers in {out}")
         for failure in failures:

@@ -36,7 +36,9 @@ def choose(faces: Faces, policy: Policy, *, width: int, height: int) -> Faces:
         return faces
     if policy == "one":
         if len(faces) > 1:
-            raise ManyFaces(f"{len(faces)} faces were found and one was expected; crop the photo, or use policy 'largest'")
+            raise ManyFaces(
+                f"{len(faces)} faces were found and one was expected; crop the photo, or use policy 'largest'"
+            )
         return faces
     boxes = faces.boxes
     if policy == "largest":

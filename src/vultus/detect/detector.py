@@ -74,9 +74,7 @@ class Detector:
         """
         return self.many([source], min_face=min_face, score=score)[0]
 
-    def many(
-        self, sources: Sequence[ImageSource], *, min_face: float = 16, score: float | None = None
-    ) -> list[Faces]:
+    def many(self, sources: Sequence[ImageSource], *, min_face: float = 16, score: float | None = None) -> list[Faces]:
         """The faces of each photo; views of equal size share a batch."""
         score = self._spec.score if score is None else score
         if not 0 < score <= 1:
@@ -97,9 +95,7 @@ class Detector:
         ]
         for faces, more in zip(found, self._look(decoded, fills, weak), strict=True):
             faces.extend(more)
-        return [
-            _merged(faces, size, min_face=min_face, score=score) for faces, size in zip(found, sizes, strict=True)
-        ]
+        return [_merged(faces, size, min_face=min_face, score=score) for faces, size in zip(found, sizes, strict=True)]
 
     def _look(
         self, decoded: list[tuple[UInt8Array, float]], views: list[list[View]], score: float

@@ -139,7 +139,9 @@ def measure_detection(
         ignored = photo.ignored | (sides < smallest)
         faces += int(np.count_nonzero(~ignored))
         try:
-            found += matched(detector(photo.file, min_face=min_face, score=score), photo.boxes, ignored, overlap=overlap)
+            found += matched(
+                detector(photo.file, min_face=min_face, score=score), photo.boxes, ignored, overlap=overlap
+            )
         except VultusError as problem:
             failures.append(f"{photo.file}: {problem.code}: {problem}")
         if progress is not None:

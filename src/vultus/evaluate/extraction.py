@@ -173,5 +173,3 @@ class _Store:
             return
         self._rows = {k: (r, float(q)) for k, r, q in zip(keys.tolist(), rows, quality, strict=True)}
         self._failed = failed
-
-

@@ -64,7 +64,13 @@ def measure_calibration(
         fnmr = float(np.mean(mated < value)) if len(mated) else None
         thresholds.append(
             Threshold(
-                value=round(value, 6), fmr=rate, comparisons=total, low=interval.low, high=interval.high, data=people.name, fnmr=fnmr
+                value=round(value, 6),
+                fmr=rate,
+                comparisons=total,
+                low=interval.low,
+                high=interval.high,
+                data=people.name,
+                fnmr=fnmr,
             )
         )
     weight, bias = None, None

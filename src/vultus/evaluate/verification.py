@@ -185,7 +185,9 @@ def _of_pairs(pairs: Pairs, scores: Float64Array, curve: Roc, rate: float) -> Ra
     point = curve.at_fmr(rate)
     one, other = pairs.subjects[pairs.first[pairs.mated]], pairs.subjects[pairs.second[pairs.mated]]
     interval = dyadic_interval(one, other, scores[pairs.mated] < point.threshold)
-    return RatePoint(rate, point.threshold, point.fnmr, interval, point.fmr, point.n_non_mated, f"pairs of {pairs.name}")
+    return RatePoint(
+        rate, point.threshold, point.fnmr, interval, point.fmr, point.n_non_mated, f"pairs of {pairs.name}"
+    )
 
 
 def _of_all_pairs(

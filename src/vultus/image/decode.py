@@ -69,7 +69,9 @@ class Limits:
     def check_bytes(self, size: int) -> None:
         """Raise ImageTooLarge where the encoded picture is over the cap."""
         if size > self.max_bytes:
-            raise ImageTooLarge(f"the picture has more than {self.max_bytes:,} bytes; raise Limits.max_bytes if you trust it")
+            raise ImageTooLarge(
+                f"the picture has more than {self.max_bytes:,} bytes; raise Limits.max_bytes if you trust it"
+            )
 
     def check_size(self, width: int, height: int) -> None:
         """Raise ImageTooLarge where width and height are over the caps."""
@@ -120,7 +122,7 @@ def parsing(what: str) -> Iterator[None]:
         raise ImageTooLarge(f"{what} is too large to decode: {problem}") from problem
     except UnidentifiedImageError as problem:
         raise ImageParseError(f"{what} is damaged: its header cannot be read") from problem
-    except Exception as problem:  # noqa: BLE001 - decoders raise nearly every type on damaged bytes
+    except Exception as problem:
         raise ImageParseError(f"{what} is damaged: {problem}") from problem
 
 

@@ -38,7 +38,14 @@ class Photo:
     """
 
     def __init__(
-        self, *, width: int, height: int, content: bytes | None, pixels: UInt8Array | None, limits: Limits, background: Colour
+        self,
+        *,
+        width: int,
+        height: int,
+        content: bytes | None,
+        pixels: UInt8Array | None,
+        limits: Limits,
+        background: Colour,
     ) -> None:
         self.width = width
         self.height = height
@@ -237,5 +244,10 @@ def _from_array(array: npt.NDArray[Any], limits: Limits, background: Colour) -> 
     elif pixels.shape[2] == 4:
         pixels = over(pixels, background)
     return Photo(
-        width=width, height=height, content=None, pixels=np.ascontiguousarray(pixels), limits=limits, background=background
+        width=width,
+        height=height,
+        content=None,
+        pixels=np.ascontiguousarray(pixels),
+        limits=limits,
+        background=background,
     )

@@ -55,7 +55,9 @@ def warp(pixels: UInt8Array, matrices: npt.NDArray[np.float64], size: tuple[int,
         # to_source maps picture to source pixels by x -> (x - offset) * scale + (scale - 1) / 2
         scale, offset_x, offset_y = to_source
         shift = (scale - 1) / 2
-        inverse = np.array([[1 / scale, 0, offset_x - shift / scale], [0, 1 / scale, offset_y - shift / scale], [0, 0, 1]])
+        inverse = np.array(
+            [[1 / scale, 0, offset_x - shift / scale], [0, 1 / scale, offset_y - shift / scale], [0, 0, 1]]
+        )
         cv2.warpAffine(source, matrix @ inverse, (width, height), dst=crop, flags=cv2.INTER_LINEAR)
     return crops
 

@@ -37,8 +37,8 @@ def candidates(manifest: Manifest, cache: Path) -> list[Path]:
     places.append(cache / "weights" / f"{manifest.name}-{manifest.sha256[:16]}.onnx")
     if source.package is not None and source.member is not None:
         spec = importlib.util.find_spec(source.package)
-        for root in (spec.submodule_search_locations or []) if spec else []:
-            places.append(Path(root) / source.member)
+        roots = (spec.submodule_search_locations or []) if spec else []
+        places += [Path(root) / source.member for root in roots]
     return places
 
 

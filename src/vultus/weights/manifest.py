@@ -177,7 +177,9 @@ class Manifest:
             raise ValueError(f"name {self.name!r} must be lower-case letters, digits, '.', '_' or '-'")
         needed = self.detection if self.task == "detect" else self.embedding
         if needed is None:
-            raise ValueError(f"task {self.task!r} needs a table [{'detection' if self.task == 'detect' else 'embedding'}]")
+            raise ValueError(
+                f"task {self.task!r} needs a table [{'detection' if self.task == 'detect' else 'embedding'}]"
+            )
         if self.task == "embed" and self.input.size is None:
             raise ValueError("an embedder needs input.size, the (height, width) of its crops")
 
@@ -192,9 +194,7 @@ class Manifest:
 
     def with_calibration(self, calibration: ScoreCalibration) -> Manifest:
         """The manifest with this calibration in place of the one for the same kind of score and detector."""
-        kept = [
-            c for c in self.calibration if (c.score, c.detector) != (calibration.score, calibration.detector)
-        ]
+        kept = [c for c in self.calibration if (c.score, c.detector) != (calibration.score, calibration.detector)]
         return replace(self, calibration=(*kept, calibration))
 
 
@@ -218,7 +218,9 @@ def load_manifest(name_or_path: str | os.PathLike[str]) -> Manifest:
     path = Path(text)
     if path.suffix != ".toml":
         if path.suffix.lower() in {".pt", ".pth", ".pkl", ".pickle", ".ckpt"}:
-            raise ManifestError(f"{text}: pickled weights can run code and are not read; export to ONNX with a manifest")
+            raise ManifestError(
+                f"{text}: pickled weights can run code and are not read; export to ONNX with a manifest"
+            )
         near = difflib.get_close_matches(text, builtin_names(), n=1)
         advice = f"did you mean {near[0]!r}?" if near else f"built in: {', '.join(builtin_names())}"
         raise ManifestError(f"no model is named {text!r} ({advice}), and it is not the path of a .toml manifest")

@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 class Graph:
     """An ONNX graph taken apart for rewriting: nodes in order, and constants by name as arrays."""
 
-    def __init__(self, model: Any) -> None:  # noqa: ANN401
+    def __init__(self, model: Any) -> None:
         from onnx import numpy_helper
 
         self.model = model
@@ -36,11 +36,11 @@ class Graph:
         """The nodes that read a value."""
         return [n for n in self.nodes if name in n.input]
 
-    def producer(self, name: str) -> Any | None:  # noqa: ANN401
+    def producer(self, name: str) -> Any | None:
         """The node that makes a value, or None for an input or a constant."""
         return next((n for n in self.nodes if name in n.output), None)
 
-    def only_use(self, name: str) -> Any | None:  # noqa: ANN401
+    def only_use(self, name: str) -> Any | None:
         """The one node that reads a value, where there is exactly one and the value is no output."""
         uses = self.uses(name)
         return uses[0] if len(uses) == 1 and name not in self.outputs else None
@@ -54,7 +54,7 @@ class Graph:
         self.constants[name] = np.ascontiguousarray(value)
         return name
 
-    def bypass(self, node: Any) -> None:  # noqa: ANN401
+    def bypass(self, node: Any) -> None:
         """Remove a node whose first output equals its first input."""
         source, result = node.input[0], node.output[0]
         self.nodes.remove(node)
@@ -69,7 +69,7 @@ class Graph:
         for user in self.uses(result):
             _replace(user.input, result, source)
 
-    def rebuild(self) -> Any:  # noqa: ANN401
+    def rebuild(self) -> Any:
         """The ONNX model again, without constants and inputs that nothing reads."""
         from onnx import numpy_helper
 
@@ -89,19 +89,19 @@ class Graph:
         return self.model
 
 
-def _copy(message: Any) -> Any:  # noqa: ANN401
+def _copy(message: Any) -> Any:
     twin = type(message)()
     twin.CopyFrom(message)
     return twin
 
 
-def _replace(names: Any, old: str, new: str) -> None:  # noqa: ANN401
+def _replace(names: Any, old: str, new: str) -> None:
     for i, name in enumerate(names):
         if name == old:
             names[i] = new
 
 
-def attributes(node: Any) -> dict[str, Any]:  # noqa: ANN401
+def attributes(node: Any) -> dict[str, Any]:
     """A node's attributes as plain values."""
     from onnx import helper
 
@@ -135,16 +135,14 @@ def fold_constants(graph: Graph) -> None:
         graph.nodes.remove(node)
 
 
-def _dequantise(graph: Graph, node: Any) -> Array:  # noqa: ANN401
+def _dequantise(graph: Graph, node: Any) -> Array:
     """(q - zero point) * scale, per tensor, per axis, or in blocks along an axis (ONNX DequantizeLinear, opset 21)."""
     given = attributes(node)
     quantised, scale = graph.constants[node.input[0]], graph.constants[node.input[1]]
     zero = graph.constants[node.input[2]] if len(node.input) > 2 and node.input[2] else np.zeros_like(scale)
     axis, block = given.get("axis", 1), given.get("block_size", 0)
     if block:
-        keep = tuple(
-            slice(0, n) if i == axis % quantised.ndim else slice(None) for i, n in enumerate(quantised.shape)
-        )
+        keep = tuple(slice(0, n) if i == axis % quantised.ndim else slice(None) for i, n in enumerate(quantised.shape))
         scale, zero = (np.repeat(x, block, axis=axis)[keep] for x in (scale, zero))
     elif scale.size > 1:
         along = [1] * quantised.ndim
@@ -169,13 +167,15 @@ def fold_batch_norm(graph: Graph) -> None:
         factor = gamma / np.sqrt(variance + attributes(node).get("epsilon", 1e-5))
         shift = beta - mean * factor
         before = graph.producer(node.input[0])
-        if before is not None and graph.only_use(node.input[0]) is node and _scale_outputs(graph, before, factor, shift):
-            graph.bypass(node)
-        elif _scale_product_inputs(graph, node.output[0], factor, shift):
+        if (
+            before is not None
+            and graph.only_use(node.input[0]) is node
+            and _scale_outputs(graph, before, factor, shift)
+        ) or _scale_product_inputs(graph, node.output[0], factor, shift):
             graph.bypass(node)
 
 
-def _scale_outputs(graph: Graph, node: Any, factor: Array, shift: Array) -> bool:  # noqa: ANN401
+def _scale_outputs(graph: Graph, node: Any, factor: Array, shift: Array) -> bool:
     """Make a node give factor * y + shift per output channel; False where it is of no such kind."""
     if node.op_type not in {"Conv", "Gemm", "ConvTranspose"} or node.input[1] not in graph.constants:
         return False
@@ -370,7 +370,7 @@ def prepare(content: bytes, *, input_name: str, free_size: bool, keep_outputs: t
     return result
 
 
-def _current_opset(model: Any) -> Any:  # noqa: ANN401
+def _current_opset(model: Any) -> Any:
     """Refuse graphs older than the oldest opset that the passes and the runtime know."""
     version = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0)
     if version < _OLDEST_OPSET:
