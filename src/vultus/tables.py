@@ -81,12 +81,12 @@ def _value(hint: Any, value: object, *, where: str, error: type[VultusError]) ->
 
 
 def to_table(record: object) -> dict[str, Any]:
-    """The TOML table of a dataclass: the inverse of `from_table`; fields that are None are left out."""
+    """The TOML table of a dataclass: the inverse of `from_table`; what equals the field's default is left out."""
     table: dict[str, Any] = {}
     for f in dataclasses.fields(record):  # type: ignore[arg-type]
-        value = _plain(getattr(record, f.name))
-        if value is not None:
-            table[f.name] = value
+        value = getattr(record, f.name)
+        if value is not None and (f.default is dataclasses.MISSING or value != f.default):
+            table[f.name] = _plain(value)
     return table
 
 

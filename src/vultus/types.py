@@ -90,7 +90,7 @@ class Template:
         quality: mean quality of the samples in [0, 1], where it was measured.
 
     Raises:
-        BadTemplate: a vector that is not one-dimensional, finite and of length 1.
+        BadTemplate: a vector that is not one-dimensional, finite and of length 1, or no samples.
     """
 
     vector: FloatArray
@@ -105,6 +105,8 @@ class Template:
         length = float(np.linalg.norm(vector))
         if not np.isfinite(length) or abs(length - 1.0) > 1e-3:
             raise BadTemplate(f"the vector has length {length:.6g}; expected 1 (use vultus.template_of to make one)")
+        if self.samples < 1:
+            raise BadTemplate(f"a template of {self.samples} samples; expected at least 1")
         object.__setattr__(self, "vector", vector)
 
 
