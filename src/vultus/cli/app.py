@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from vultus.cli import calibrate, demo, evaluate, models, photos, system
@@ -42,14 +41,11 @@ def run(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         result = app(arguments, standalone_mode=False)
-    except click.exceptions.Exit as leave:
+    except typer.Exit as leave:
         return leave.exit_code
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         warn("interrupted")
         return 130
-    except click.ClickException as problem:
-        problem.show()
-        return FAILED
     except VultusError as problem:
         if "--json" in arguments:
             print_json({"error": {"code": problem.code, "message": str(problem)}})
@@ -58,4 +54,10 @@ def run(arguments: list[str] | None = None) -> int:
         return FAILED
     except BrokenPipeError:
         return 0
+    except Exception as problem:
+        show = getattr(problem, "show", None)  # a usage error, of whichever click this typer carries
+        if show is None:
+            raise
+        show()
+        return FAILED
     return result if isinstance(result, int) else 0

@@ -40,7 +40,7 @@ def demo(
     title = f"vultus demo: threshold {threshold.value:.4f} at a false match rate of {threshold.fmr:g}"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        contact_sheet(cells, title=title).save(picture, quality=90)
+        contact_sheet(cells, title=title, columns=9 if photos is None else 6).save(picture, quality=90)
     except OSError as problem:
         raise SourceUnavailable(f"cannot write {picture}: {problem}") from problem
     if json:
@@ -84,9 +84,9 @@ def _portraits(recognizer: Recognizer, threshold: Threshold) -> tuple[list[Cell]
     for name, pixels in people.items():
         sample = recognizer.sample(pixels)
         gallery[name], faces[name] = sample.template, sample.face
-        cells.append(Cell(pixels, sample.face, f"{name}: enrolled", None))
     rows: list[dict[str, object]] = []
     for name, pixels in people.items():
+        cells.append(Cell(pixels, faces[name], f"{name}: enrolled", None))
         for kind, probe in _probes(pixels, faces[name]).items():
             _identify(recognizer, threshold, gallery, f"{name}, {kind}", probe, name, cells, rows)
         others = {n: t for n, t in gallery.items() if n != name}
@@ -117,7 +117,7 @@ def _probes(pixels: UInt8Array, face: Faces) -> dict[str, UInt8Array]:
         "low resolution": ("low_resolution", 2),
         "JPEG damage": ("jpeg", 3),
         "dim light": ("dark", 3),
-        "blurred": ("blur", 3),
+        "blurred": ("blur", 2),
         "occluded": ("occlusion", 2),
     }
     probes = {"mirrored": np.ascontiguousarray(pixels[:, ::-1])}
