@@ -85,7 +85,8 @@ def show_verification(result: VerificationResult, *, asked: list[float] | None, 
                 f"accuracy {result.accuracy:.4%}, standard deviation over folds {result.accuracy_std:.4%}, "
                 f"standard error {result.accuracy_standard_error:.4%}"
             )
-        console.print(f"EER {result.eer:.3%}, AUC {result.auc:.5f}")
+        bounds = f" ({result.eer_interval.low:.3%} to {result.eer_interval.high:.3%})" if result.eer_interval else ""
+        console.print(f"EER {result.eer:.3%}{bounds}, AUC {result.auc:.5f}")
         table(
             ["FMR", "FNMR", "95 % interval", "threshold", "non-mated comparisons"],
             [

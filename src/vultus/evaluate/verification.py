@@ -10,16 +10,17 @@ import numpy as np
 
 from vultus._export import export
 from vultus.errors import TooFewComparisons
-from vultus.evaluate.bootstrap_figures import bootstrap_fnmr_at_fmr
+from vultus.evaluate.bootstrap_figures import bootstrap_fnmr_at_fmr, bootstrap_metric
 from vultus.evaluate.dyadic import dyadic_interval
 from vultus.evaluate.extraction import Extraction
 from vultus.evaluate.folds import accuracy_by_fold
 from vultus.evaluate.intervals import Interval
-from vultus.evaluate.metrics import Roc, roc
+from vultus.evaluate.metrics import Roc, eer, roc
 from vultus.evaluate.protocol import Pairs
 from vultus.evaluate.streams import all_pairs_tail
 from vultus.types import Float64Array, IntArray
 
+_MOST_RESAMPLED = 50_000
 RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 
@@ -63,7 +64,6 @@ class VerificationResult:
         accuracy, accuracy_std, accuracy_standard_error: mean and spread over folds, where the protocol has folds.
         points: FNMR at each rate that the data supports.
         refused: each rate that was asked for and the data cannot support, and why.
-        threshold: most accurate on all of the protocol, for the record; decisions need one chosen elsewhere.
         notes: what was noticed.
     """
 
@@ -177,8 +177,20 @@ def measure_verification(
         accuracy=folds.mean if folds else None,
         accuracy_std=folds.std if folds else None,
         accuracy_standard_error=folds.standard_error if folds else None,
+        eer_interval=_eer_interval(pairs, scores, replicates, seed),
         notes=pairs.notes,
     )
+
+
+def _eer_interval(pairs: Pairs, scores: Float64Array, replicates: int, seed: int) -> Interval | None:
+    """By bootstrap over subjects; None where there are too many pairs to sort in each replicate, or too few to draw from."""
+    if len(pairs) > _MOST_RESAMPLED:
+        return None
+    mated, one, other = pairs.mated, pairs.subjects[pairs.first], pairs.subjects[pairs.second]
+    try:
+        return bootstrap_metric(lambda i: eer(scores[i], mated[i]), one, other, replicates=replicates, seed=seed)
+    except TooFewComparisons:
+        return None
 
 
 def _of_pairs(pairs: Pairs, scores: Float64Array, curve: Roc, rate: float) -> RatePoint:
