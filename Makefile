@@ -15,6 +15,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 $(VENV)/.dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/vultus models pull centerface
 	touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
@@ -33,6 +34,15 @@ check: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# OpenCV 4.14 instead of 5 beside vultus, because OpenCV 5 rejects the weights that both are measured with
+.venv-bench/.ready: pyproject.toml benchmarks/requirements.txt
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip --disable-pip-version-check install --quiet -r benchmarks/requirements.txt -e '.[demo]'
+	touch $@
+
+bench: .venv-bench/.ready
+	.venv-bench/bin/python benchmarks/core/run.py --out out/bench/core.json
 
 clean:
 	rm -rf $(VENV) .venv-bench out build dist

@@ -121,11 +121,17 @@ def require_same_model(*templates: Template) -> None:
 
     Raises:
         ModelMismatch: naming both models.
+        BadTemplate: they say one model and have two dimensions.
     """
     models = sorted({t.model_id for t in templates})
     if len(models) > 1:
         raise ModelMismatch(
             f"templates of two models cannot be compared: {models[0]!r} and {models[1]!r}; extract both with one model"
+        )
+    sizes = sorted({len(t.vector) for t in templates})
+    if len(sizes) > 1:
+        raise BadTemplate(
+            f"templates of one model have the dimensions {sizes[0]} and {sizes[1]}; one of them is damaged"
         )
 
 

@@ -42,7 +42,12 @@ class Embedder:
             raise ManifestError(f"{self.manifest.name!r} is no embedder: its task is {self.manifest.task!r}")
         self.spec = self.manifest.embedding
         self.size = self.manifest.input.size
-        self._session = open_session(self.manifest, Settings.of(threads, providers), cache=cache)
+        self._settings, self._cache = Settings.of(threads, providers), cache
+        self._session = open_session(self.manifest, self._settings, cache=cache)
+
+    def single_threaded(self) -> Embedder:
+        """The same weights in a session of one thread, for callers that are many."""
+        return Embedder(self.manifest, threads=1, providers=self._settings.providers, cache=self._cache)
 
     @property
     def id(self) -> str:

@@ -182,3 +182,90 @@ class ProviderUnavailable(VultusError):
     """An execution provider that this installation of the runtime does not have."""
 
     code = "provider_unavailable"
+
+
+# --- gallery ----------------------------------------------------------------------------------------------------------
+
+
+@export("vultus.errors.GalleryError")
+class GalleryError(VultusError):
+    """Base of what can be wrong with a gallery."""
+
+    code = "bad_gallery"
+
+
+@export("vultus.errors.GalleryMissing")
+class GalleryMissing(GalleryError):
+    """There is no gallery at the path."""
+
+    code = "gallery_missing"
+
+
+@export("vultus.errors.GalleryCorrupt")
+class GalleryCorrupt(GalleryError):
+    """The file is damaged, or is no gallery."""
+
+    code = "gallery_corrupt"
+
+
+@export("vultus.errors.GalleryTooNew")
+class GalleryTooNew(GalleryError):
+    """The gallery was written by a newer vultus."""
+
+    code = "gallery_too_new"
+
+
+@export("vultus.errors.GalleryBusy")
+class GalleryBusy(GalleryError):
+    """Another process held the gallery for longer than this one was to wait; nothing was changed."""
+
+    code = "gallery_busy"
+
+
+@export("vultus.errors.GalleryReadOnly")
+class GalleryReadOnly(GalleryError):
+    """The gallery cannot be written; reading goes on."""
+
+    code = "gallery_read_only"
+
+
+@export("vultus.errors.GalleryFull")
+class GalleryFull(GalleryError):
+    """There is no room on the disk; nothing was acknowledged, and reading goes on."""
+
+    code = "gallery_full"
+
+
+@export("vultus.errors.GalleryUnavailable")
+class GalleryUnavailable(GalleryError):
+    """The storage reported an error, or the gallery is closed; nothing was acknowledged."""
+
+    code = "gallery_unavailable"
+
+
+@export("vultus.errors.SubjectExists")
+class SubjectExists(GalleryError, ValueError):
+    """The subject is enrolled already."""
+
+    code = "subject_exists"
+
+
+@export("vultus.errors.SubjectUnknown")
+class SubjectUnknown(GalleryError, LookupError):
+    """No such subject is enrolled."""
+
+    code = "subject_unknown"
+
+
+@export("vultus.errors.RequestConflict")
+class RequestConflict(GalleryError, ValueError):
+    """An idempotency key was used before for another request."""
+
+    code = "request_conflict"
+
+
+@export("vultus.errors.ArchiveRefused")
+class ArchiveRefused(GalleryError, ValueError):
+    """An archive that is damaged, unsafe to unpack, or not one of a gallery."""
+
+    code = "bad_archive"

@@ -84,9 +84,18 @@ def nms(boxes: FloatArray, scores: FloatArray, *, iou: float = 0.3) -> IntArray:
         indices of the kept boxes, best first; ties keep the order given.
     """
     order = np.argsort(-scores, kind="stable")
+    if len(order) < 2:
+        return order
+    x0, y0, x1, y1 = boxes[order].T
+    area = np.maximum(x1 - x0, 0) * np.maximum(y1 - y0, 0)
     kept: list[int] = []
-    while order.size:
-        best, rest = order[0], order[1:]
+    left = np.arange(len(order))
+    while len(left):
+        best, rest = left[0], left[1:]
         kept.append(int(best))
-        order = rest[box_iou(boxes[best : best + 1], boxes[rest])[0] <= iou]
-    return np.asarray(kept, dtype=np.intp)
+        width = np.minimum(x1[rest], x1[best]) - np.maximum(x0[rest], x0[best])
+        height = np.minimum(y1[rest], y1[best]) - np.maximum(y0[rest], y0[best])
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        union = np.maximum(area[rest] + area[best] - shared, np.finfo(np.float32).tiny)
+        left = rest[shared <= iou * union]
+    return order[kept]

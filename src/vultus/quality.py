@@ -66,7 +66,8 @@ def measure_quality(crops: UInt8Array, faces: Faces) -> Quality:
         BadArgument: other types or shapes.
     """
     crops = np.asarray(crops)
-    if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3 or len(crops) != len(faces):
+    fits = crops.dtype == np.uint8 and crops.ndim == 4 and crops.shape[3] == 3 and len(crops) == len(faces)
+    if not fits or min(crops.shape[1:3]) < 2:
         raise BadArgument(f"crops are {crops.dtype} of shape {crops.shape}; expected uint8 ({len(faces)}, h, w, 3)")
     # the middle of the crop: eyes to mouth, without hair and background
     h, w = crops.shape[1:3]

@@ -64,6 +64,7 @@ class Recognizer:
         self.embedder = embedder
         self.mirror = mirror
         self.threads = threads
+        self._worker: Recognizer | None = None
 
     @classmethod
     def load(
@@ -128,8 +129,12 @@ class Recognizer:
         return self.detector(source, min_face=min_face, score=score)
 
     def align(self, source: ImageSource, faces: Faces) -> UInt8Array:
-        """(n, h, w, 3) uint8 RGB crops as the embedder expects them, in the order of the faces."""
-        return align(source, faces, template=self.embedder.spec.template, size=self.embedder.size)
+        """(n, h, w, 3) uint8 RGB crops as the embedder expects them, in the order of the faces.
+
+        Each face is looked at once more for exact landmarks before it is cut out.
+        """
+        photo = open_photo(source)
+        return self._crops(photo, self._refined(photo, faces))
 
     def embed(self, crops: UInt8Array) -> FloatArray:
         """(n, d) float32 unit rows of aligned crops."""
@@ -155,7 +160,7 @@ class Recognizer:
         """A sample of every face in one photo, best detection score first; none where there is no face."""
         photo = open_photo(source)
         faces = self.detector(photo, min_face=min_face)
-        faces = second_look(self.detector, photo, faces, mirror=self.mirror)
+        faces = self._refined(photo, faces)
         return [self._sample(photo, face, len(faces)) for face in faces]
 
     def _locate(self, photo: Photo, policy: Policy) -> tuple[int, Faces]:
@@ -165,10 +170,16 @@ class Recognizer:
             quick = _SMALLEST_FACE
             faces = self.detector(photo, min_face=quick)
         chosen = choose(faces, policy, width=photo.width, height=photo.height)
-        return len(faces), second_look(self.detector, photo, chosen, mirror=self.mirror)
+        return len(faces), self._refined(photo, chosen)
+
+    def _refined(self, photo: Photo, faces: Faces) -> Faces:
+        return second_look(self.detector, photo, faces, mirror=self.mirror)
+
+    def _crops(self, photo: Photo, faces: Faces) -> UInt8Array:
+        return align(photo, faces, template=self.embedder.spec.template, size=self.embedder.size)
 
     def _sample(self, photo: Photo, face: Faces, found: int) -> Sample:
-        crops = self.align(photo, face)
+        crops = self._crops(photo, face)
         quality = measure_quality(crops, face)
         template = Template(self.embed(crops)[0], self.model_id, quality=float(quality.overall[0]))
         return Sample(template, face, found, quality, (photo.width, photo.height))
@@ -179,9 +190,11 @@ class Recognizer:
         At most a few photos per thread are held in memory at a time.
         """
 
+        worker = self._single_threaded()
+
         def attempt(source: ImageSource) -> Sample | VultusError:
             try:
-                return self.sample(source, policy=policy)
+                return worker.sample(source, policy=policy)
             except VultusError as problem:
                 return problem
 
@@ -202,6 +215,15 @@ class Recognizer:
             finally:
                 for future in waiting:
                     future.cancel()
+
+    def _single_threaded(self) -> Recognizer:
+        """The same system for workers that share the cores: each does its photo alone, and none waits for another."""
+        if self.threads == 1:
+            return self
+        if self._worker is None:
+            detector, embedder = self.detector.single_threaded(), self.embedder.single_threaded()
+            self._worker = Recognizer(detector, embedder, mirror=self.mirror, threads=1)
+        return self._worker
 
     def template(self, sources: ImageSource | Sequence[ImageSource], *, policy: Policy = "largest") -> Template:
         """One template of one or several photos of a subject.

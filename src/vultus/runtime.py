@@ -30,7 +30,11 @@ _SHORT_NAMES = {
     "directml": "DmlExecutionProvider",
     "rocm": "ROCMExecutionProvider",
 }
-_MAX_BATCH = 16  # a bound on memory: larger batches gain nothing on a CPU
+# Pixels of input in one run. On a CPU a run of more is slower, because its values no longer fit the caches.
+_CPU_PIXELS = 50_000
+_DEVICE_PIXELS = 4_000_000
+
+_ON_CPU = {"CPUExecutionProvider", "OpenVINOExecutionProvider"}
 
 _shared: WeakValueDictionary[tuple[object, ...], Session] = WeakValueDictionary()
 _lock = threading.Lock()
@@ -48,13 +52,13 @@ def _cgroup_quota() -> float | None:
     try:
         limit, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()[:2]
         return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZeroDivisionError):
         pass
     try:
         root = Path("/sys/fs/cgroup/cpu")
         granted = int((root / "cpu.cfs_quota_us").read_text(encoding="ascii"))
         return granted / int((root / "cpu.cfs_period_us").read_text(encoding="ascii")) if granted > 0 else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZeroDivisionError):
         return None
 
 
@@ -107,10 +111,14 @@ class Session:
         """
         if not len(batch):
             raise BadArgument("a batch needs at least one row")
-        parts = [
-            self._inner.run(None, {self.input: batch[i : i + _MAX_BATCH]}) for i in range(0, len(batch), _MAX_BATCH)
-        ]
+        rows = self.rows_at_once(batch.shape[2], batch.shape[3])
+        parts = [self._inner.run(None, {self.input: batch[i : i + rows]}) for i in range(0, len(batch), rows)]
         return parts[0] if len(parts) == 1 else [np.concatenate(p) for p in zip(*parts, strict=True)]
+
+    def rows_at_once(self, height: int, width: int) -> int:
+        """How many pictures of a size go into one run; a longer batch is run in parts."""
+        pixels = _CPU_PIXELS if set(self.providers) <= _ON_CPU else _DEVICE_PIXELS
+        return max(1, pixels // (height * width))
 
 
 def open_session(manifest: Manifest, settings: Settings, *, cache: Path | None = None) -> Session:
@@ -120,7 +128,8 @@ def open_session(manifest: Manifest, settings: Settings, *, cache: Path | None =
         WeightsError: the weights are missing, differ from the manifest, cannot run, or give a wrong answer.
         ProviderUnavailable: an execution provider that this installation does not have.
     """
-    key = (manifest.sha256, manifest.input, manifest.embedding and manifest.embedding.output, settings)
+    # every fact that the self-test checks, so that a session found right for one manifest is not taken for right for another
+    key = (manifest.sha256, manifest.input, manifest.embedding, manifest.known_answer, settings)
     with _lock:
         session = _shared.get(key)
         if session is None:
@@ -159,8 +168,9 @@ def _start(graph: Path | bytes, settings: Settings) -> Any:
     options.inter_op_num_threads = 1
     # A waiting worker that spins burns a core that another call, or another process, could use.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The arena keeps the largest block of every input shape it ever saw; malloc is as fast here and gives it back.
-    options.enable_cpu_mem_arena = False
+    # With memory patterns the arena would grow by every input shape it sees; without, it levels off, and without an arena
+    # large blocks come from the system anew in each run.
+    options.enable_mem_pattern = False
     options.log_severity_level = 3
     try:
         return ort.InferenceSession(graph if isinstance(graph, bytes) else str(graph), options, providers=names)
@@ -189,16 +199,18 @@ def to_input(pixels: UInt8Array, spec: Input) -> FloatArray:
     """
     import cv2
 
-    batch = np.empty((len(pixels), 3, *pixels.shape[1:3]), dtype=np.float32)
-    order = (0, 1, 2) if spec.channels == "RGB" else (2, 1, 0)
-    for planes, picture in zip(batch, pixels, strict=True):
-        split = cv2.split(picture)  # five times as fast as a strided copy
-        for plane, channel, mean, std in zip(planes, order, spec.mean, spec.std, strict=True):
-            plane[...] = split[channel]
-            if mean:
-                plane -= mean
-            if std != 1.0:
-                plane /= std
+    n, height, width = pixels.shape[:3]
+    batch = np.empty((n, 3, height, width), dtype=np.float32)
+    planes = np.empty((3, height, width), dtype=np.uint8)
+    channels = [planes[i] for i in ((0, 1, 2) if spec.channels == "RGB" else (2, 1, 0))]
+    mean, std = (np.array(v, dtype=np.float32)[:, None, None] for v in (spec.mean, spec.std))
+    plain = not mean.any() and (std == 1).all()
+    for target, picture in zip(batch, pixels, strict=True):
+        cv2.split(picture, channels)  # many times as fast as a strided copy
+        target[...] = planes
+        if not plain:
+            target -= mean
+            target /= std
     return batch
 
 

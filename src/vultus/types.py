@@ -60,8 +60,7 @@ class Faces:
         return len(self.boxes)
 
     def __getitem__(self, index: int | slice | list[int] | IntArray | BoolArray) -> Faces:
-        rows = np.arange(len(self))[index]
-        rows = np.atleast_1d(rows)
+        rows = [index] if isinstance(index, int | np.integer) else index
         return Faces(self.boxes[rows], self.landmarks[rows], self.scores[rows])
 
     def __iter__(self) -> Iterator[Faces]:
@@ -72,10 +71,6 @@ class Faces:
         """(n,) the longer side of each box, in pixels."""
         longer: FloatArray = (self.boxes[:, 2:] - self.boxes[:, :2]).max(axis=1)
         return longer
-
-    def scaled(self, factor: float) -> Faces:
-        """The same faces in a photo that is `factor` times as large."""
-        return Faces(self.boxes * np.float32(factor), self.landmarks * np.float32(factor), self.scores)
 
 
 @export("vultus.Template")

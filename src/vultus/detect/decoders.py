@@ -24,23 +24,28 @@ def yunet(outputs: Outputs, size: tuple[int, int], score: float) -> list[Faces]:
         size: (height, width) of the input.
         score: points below it are dropped.
     """
-    found: list[list[tuple[FloatArray, FloatArray, FloatArray]]] = [[] for _ in outputs["cls_8"]]
-    for stride in (8, 16, 32):
-        joint = outputs[f"cls_{stride}"][..., 0] * outputs[f"obj_{stride}"][..., 0]
-        pictures, cells = np.nonzero(joint >= score * score)
-        if not len(cells):
-            continue
-        columns = size[1] // stride
-        grid = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
-        raw = outputs[f"bbox_{stride}"][pictures, cells]
-        centre, half = (grid + raw[:, :2]) * stride, np.exp(raw[:, 2:]) * (stride / 2)
-        boxes = np.concatenate([centre - half, centre + half], axis=1)
-        points = (outputs[f"kps_{stride}"][pictures, cells].reshape(-1, 5, 2) + grid[:, None]) * stride
-        scores = np.sqrt(np.minimum(joint[pictures, cells], 1.0))
-        for picture in np.unique(pictures):
-            rows = pictures == picture
-            found[picture].append((boxes[rows], points[rows], scores[rows]))
-    return [_joined(parts) for parts in found]
+    strides, places, joint, offsets, points = [], [], [], [], []
+    for level in (8, 16, 32):
+        both = outputs[f"cls_{level}"].reshape(-1) * outputs[f"obj_{level}"].reshape(-1)
+        at = np.flatnonzero(both >= score * score)
+        strides.append(np.full(len(at), level))
+        places.append(at)
+        joint.append(both[at])
+        offsets.append(outputs[f"bbox_{level}"].reshape(-1, 4)[at])
+        points.append(outputs[f"kps_{level}"].reshape(-1, 5, 2)[at])
+    stride, place, raw = np.concatenate(strides), np.concatenate(places), np.concatenate(offsets)
+    columns, rows = size[1] // stride, size[0] // stride
+    picture, cell = np.divmod(place, columns * rows)
+    grid = np.stack([cell % columns, cell // columns], axis=1).astype(np.float32)
+    unit = stride[:, None].astype(np.float32)
+    centre, half = (grid + raw[:, :2]) * unit, np.exp(raw[:, 2:]) * (unit / 2)
+    boxes = np.concatenate([centre - half, centre + half], axis=1)
+    landmarks = (np.concatenate(points) + grid[:, None]) * unit[:, None]
+    scores = np.sqrt(np.minimum(np.concatenate(joint), 1.0))
+    pictures = len(outputs["cls_8"])
+    if pictures == 1:
+        return [Faces(boxes, landmarks, scores)]
+    return [Faces(boxes[own], landmarks[own], scores[own]) for own in (picture == i for i in range(pictures))]
 
 
 def centerface(outputs: Outputs, size: tuple[int, int], score: float) -> list[Faces]:
@@ -64,13 +69,6 @@ def centerface(outputs: Outputs, size: tuple[int, int], score: float) -> list[Fa
         return Faces(boxes.astype(np.float32), points.astype(np.float32), heat[picture, rows, columns])
 
     return list(starmap(decode, ((i, *np.nonzero(cells >= score)) for i, cells in enumerate(heat))))
-
-
-def _joined(parts: list[tuple[FloatArray, FloatArray, FloatArray]]) -> Faces:
-    if not parts:
-        return Faces.none()
-    boxes, points, scores = (np.concatenate(p) for p in zip(*parts, strict=True))
-    return Faces(boxes, points, scores)
 
 
 DECODERS: dict[str, Decoder] = {"yunet": yunet, "centerface": centerface}

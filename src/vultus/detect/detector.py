@@ -21,7 +21,6 @@ from vultus.weights import Manifest, load_manifest
 _OVERLAP = 0.3
 _WEAK = 0.3  # candidates from this score on say whether another look is worth it
 _FILLS = 350  # a face this large in the first view is found better in a smaller one
-_PIXELS_PER_BATCH = 1_600_000  # a bound on memory
 
 
 @export("vultus.Detector")
@@ -52,7 +51,12 @@ class Detector:
             raise ManifestError(f"{self.manifest.name!r} is no detector: its task is {self.manifest.task!r}")
         self._spec = self.manifest.detection
         self._decode = DECODERS[self._spec.decoder]
-        self._session = open_session(self.manifest, Settings.of(threads, providers), cache=cache)
+        self._settings, self._cache = Settings.of(threads, providers), cache
+        self._session = open_session(self.manifest, self._settings, cache=cache)
+
+    def single_threaded(self) -> Detector:
+        """The same weights in a session of one thread, for callers that are many."""
+        return Detector(self.manifest, threads=1, providers=self._settings.providers, cache=self._cache)
 
     @property
     def id(self) -> str:
@@ -107,11 +111,12 @@ class Detector:
                 batches[self._input_size(view)].append((i, j))
         found = [[Faces.none() for _ in seen] for seen in views]
         for (height, width), members in batches.items():
-            step = max(1, _PIXELS_PER_BATCH // (height * width))
+            step = self._session.rows_at_once(height, width)
             for start in range(0, len(members), step):
                 part = members[start : start + step]
-                pixels = np.stack([pad_to(_render(*decoded[i], views[i][j]), (height, width)) for i, j in part])
-                for (i, j), faces in zip(part, self.single_look(pixels, score=score), strict=True):
+                pixels = [pad_to(_render(*decoded[i], views[i][j]), (height, width)) for i, j in part]
+                batch = np.stack(pixels) if len(pixels) > 1 else pixels[0][None]
+                for (i, j), faces in zip(part, self.single_look(batch, score=score), strict=True):
                     found[i][j] = _to_photo(_of_view(faces, views[i][j]), views[i][j])
         return found
 
@@ -123,7 +128,7 @@ class Detector:
             score: faces below it are dropped.
         """
         size = (pictures.shape[1], pictures.shape[2])
-        step = max(1, _PIXELS_PER_BATCH // (size[0] * size[1]))
+        step = self._session.rows_at_once(*size)
         found: list[Faces] = []
         for start in range(0, len(pictures), step):
             outputs = self._session.run(to_input(pictures[start : start + step], self.manifest.input))
@@ -166,7 +171,7 @@ def _suppressed(faces: Faces) -> Faces:
 
 def _of_view(faces: Faces, view: View) -> Faces:
     """The faces that the view answers for: of its sizes, and not cut by an edge inside the photo."""
-    if not len(faces):
+    if not len(faces) or (view.largest == np.inf and not any(view.inner)):
         return faces
     keep = faces.sizes <= view.largest
     for side, cuts in enumerate(view.inner):
@@ -187,6 +192,7 @@ def _to_photo(faces: Faces, view: View) -> Faces:
 
 def _merged(parts: list[Faces], size: tuple[int, int], *, min_face: float, score: float) -> Faces:
     """One list from all views: large and certain enough, boxes clipped to the photo."""
+    parts = [p for p in parts if len(p)] or parts[:1]
     boxes = np.concatenate([p.boxes for p in parts])
     points = np.concatenate([p.landmarks for p in parts])
     scores = np.concatenate([p.scores for p in parts])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
@@ -82,11 +81,12 @@ class Photo:
         """
         if self._pixels is not None:
             return self._pixels, 1.0
-        if self._small is None or max(self._small[0].shape) < longest:
-            self._small = self._decode(longest)
-            if self._small[1] == 1.0:
-                self._pixels = self._small[0]
-        return self._small
+        small = self._small  # read once: another thread may put its own there
+        if small is None or max(small[0].shape) < longest:
+            self._small = small = self._decode(longest)
+            if small[1] == 1.0:
+                self._pixels = small[0]
+        return small
 
     def mirrored(self) -> Photo:
         """The photo with left and right exchanged, its pixels taken from this one when they are asked for."""
@@ -191,17 +191,22 @@ def read_image(source: ImageSource, *, limits: Limits | None = None, background:
 
 def _read_file(path: str | os.PathLike[str], limits: Limits) -> bytes:
     try:
-        with Path(path).open("rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise SourceUnavailable(f"{os.fspath(path)!r} is not a regular file")
             limits.check_bytes(status.st_size)
-            return file.read(limits.max_bytes + 1)
+            return file.read(min(status.st_size, limits.max_bytes) + 1)
     except (OSError, ValueError) as problem:
         if isinstance(problem, SourceUnavailable) or hasattr(problem, "code"):
             raise
         reason = getattr(problem, "strerror", None) or str(problem)
         raise SourceUnavailable(f"cannot read {os.fspath(path)!r}: {reason}") from problem
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a named pipe that nobody writes to does not block."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _read_stream(stream: BinaryIO, limits: Limits) -> bytes:

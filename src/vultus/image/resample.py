@@ -14,11 +14,11 @@ cv2.setNumThreads(1)
 
 
 def resize(pixels: UInt8Array, size: tuple[int, int]) -> UInt8Array:
-    """Pixels at (height, width): means over areas where they shrink, bilinear where they grow."""
+    """Pixels at (height, width): means over areas where they shrink to less than half, bilinear elsewhere."""
     height, width = size
     if pixels.shape[:2] == (height, width):
         return pixels
-    shrinks = height <= pixels.shape[0] and width <= pixels.shape[1]
+    shrinks = 2 * height < pixels.shape[0] and 2 * width < pixels.shape[1]
     resized: UInt8Array = cv2.resize(
         pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     )

@@ -36,10 +36,18 @@ def candidates(manifest: Manifest, cache: Path) -> list[Path]:
         places.append(Path(manifest.folder or ".") / source.file)
     places.append(cache / "weights" / f"{manifest.name}-{manifest.sha256[:16]}.onnx")
     if source.package is not None and source.member is not None:
-        spec = importlib.util.find_spec(source.package)
-        roots = (spec.submodule_search_locations or []) if spec else []
-        places += [Path(root) / source.member for root in roots]
+        places += [folder / source.member for folder in _package_folders(source.package)]
     return places
+
+
+def _package_folders(package: str) -> list[Path]:
+    """Where an installed package lies. Only its top level is asked for: finding a package in a package runs its code."""
+    top, *below = package.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return []
+    return [Path(root, *below) for root in spec.submodule_search_locations or ()] if spec else []
 
 
 def find_weights(manifest: Manifest, *, cache: Path | None = None) -> Path:

