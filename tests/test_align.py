@@ -20,7 +20,6 @@ from vultus.image import open_photo
 from vultus.types import Float64Array, UInt8Array
 
 TEMPLATE = TEMPLATES["arcface-112"]
-COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]])
 
 
 def placed(angle: float, scale: float, shift: tuple[float, float]) -> Float64Array:
@@ -35,22 +34,22 @@ def faces_at(*landmarks: Float64Array) -> Faces:
 
 
 def drawn(landmarks: Float64Array, *, radius: float, size: tuple[int, int] = (480, 640)) -> UInt8Array:
-    """A photo with a soft dot of its own colour at each landmark."""
-    y, x = np.mgrid[: size[0], : size[1]]
-    photo = np.zeros((*size, 3))
-    for (px, py), colour in zip(landmarks, COLOURS, strict=True):
-        photo += np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * radius**2))[..., None] * colour
-    return np.clip(photo, 0, 255).astype(np.uint8)
+    """A photo with a soft white dot at each landmark."""
+    y, x = np.arange(size[0])[:, None], np.arange(size[1])
+    photo = np.zeros(size)
+    for px, py in landmarks:
+        photo += np.exp(-((y - py) ** 2) / (2 * radius**2)) * np.exp(-((x - px) ** 2) / (2 * radius**2))
+    return np.repeat((np.minimum(photo, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def centres(crop: UInt8Array) -> Float64Array:
-    """(5, 2) centre of mass of each dot."""
+def offsets(crop: UInt8Array) -> Float64Array:
+    """(5, 2) how far the middle of each dot is from where the template has it, in units of the template."""
     y, x = np.mgrid[: crop.shape[0], : crop.shape[1]]
+    zoom = crop.shape[0] / 112
     found = []
-    for colour in COLOURS > 0:
-        weight = np.where(colour, crop, 255 - crop.astype(float)).min(axis=2) ** 2
-        weight *= weight > 0.3 * weight.max()
-        found.append([(weight * x).sum() / weight.sum(), (weight * y).sum() / weight.sum()])
+    for px, py in TEMPLATE * zoom:
+        weight = crop[..., 0].astype(float) ** 2 * (np.hypot(x - px, y - py) < 10 * zoom)
+        found.append([(weight * (x - px)).sum(), (weight * (y - py)).sum()] / weight.sum() / zoom)
     return np.array(found)
 
 
@@ -58,21 +57,21 @@ def centres(crop: UInt8Array) -> Float64Array:
 @given(st.floats(-3, 3), st.floats(0.5, 6), st.tuples(st.floats(310, 330), st.floats(230, 250)))
 def test_landmarks_come_to_the_template(angle: float, scale: float, shift: tuple[float, float]) -> None:
     landmarks = placed(angle, scale, shift)
-    crops = align(drawn(landmarks, radius=3 * scale), faces_at(landmarks))
+    crops = align(drawn(landmarks, radius=2.5 * scale), faces_at(landmarks))
     assert crops.shape == (1, 112, 112, 3)
     assert crops.dtype == np.uint8
-    assert np.abs(centres(crops[0]) - TEMPLATE).max() < 0.5
+    assert np.abs(offsets(crops[0])).max() < 0.5
 
 
 @pytest.mark.parametrize("divisor", [1, 2, 4, 8])
 def test_a_reduced_decode_does_not_move_the_crop(divisor: int) -> None:
-    landmarks = placed(0.2, 1.2 * divisor, (1100, 900))
-    photo = drawn(landmarks, radius=3.5 * divisor, size=(1800, 2200))
+    landmarks = placed(0.2, 1.4 * divisor, (1100, 900))
+    photo = drawn(landmarks, radius=3 * divisor, size=(1800, 2200))
     encoded = io.BytesIO()
     Image.fromarray(photo).save(encoded, "JPEG", quality=95, subsampling=0)
     opened = open_photo(encoded.getvalue())
     crops = align(opened, faces_at(landmarks))
-    assert np.abs(centres(crops[0]) - TEMPLATE).max() < 0.5
+    assert np.abs(offsets(crops[0])).max() < 0.5
     assert _was_reduced(opened) == (divisor > 1)
 
 
@@ -86,7 +85,7 @@ def test_the_size_option_scales_the_template() -> None:
     for side in (56, 224):
         (crop,) = align(photo, faces_at(landmarks), size=(side, side))
         assert crop.shape == (side, side, 3)
-        assert np.abs(centres(crop) - TEMPLATE * side / 112).max() < 0.7 * max(1, side / 112)
+        assert np.abs(offsets(crop)).max() < 0.5
 
 
 def test_faces_are_cut_in_their_order() -> None:
@@ -98,10 +97,6 @@ def test_faces_are_cut_in_their_order() -> None:
 
 
 def test_a_plain_crop_is_cut_as_opencv_cuts_it(astronaut: UInt8Array, astronaut_face: Faces) -> None:
-    matrix, _ = cv2.estimateAffinePartial2D(
-        astronaut_face.landmarks[0].astype(np.float64), TEMPLATE, method=cv2.LMEDS, confidence=0.99999
-    )
-    assert matrix is not None
     (crop,) = align(astronaut, astronaut_face)
     exact = cv2.warpAffine(astronaut, _least_squares(astronaut_face.landmarks[0]), (112, 112))
     assert np.abs(crop.astype(int) - exact).max() <= 2

@@ -32,8 +32,9 @@ def test_sharpness_falls_with_blur(crop: UInt8Array, astronaut_face: Faces) -> N
     quality = measure_quality(np.stack(blurred), repeated(astronaut_face, 6))
     assert falls(quality.sharpness)
     assert quality.sharpness[0] > 0.8
-    assert quality.sharpness[-1] < 0.2
-    assert falls(quality.overall[1:])
+    assert quality.sharpness[-1] < 0.35
+    assert falls(quality.overall[2:])
+    assert quality.overall[0] == quality.overall.max()
 
 
 def test_exposure_and_range_fall_with_light(crop: UInt8Array, astronaut_face: Faces) -> None:
@@ -70,11 +71,10 @@ def test_inter_eye_distance_is_in_pixels_of_the_photo(crop: UInt8Array, astronau
 
 def _twice(face: Faces) -> tuple[FloatArray, FloatArray, FloatArray]:
     """A face, and the same one three times as large."""
-    large = face.scaled(3)
     return (
-        np.concatenate([face.boxes, large.boxes]),
-        np.concatenate([face.landmarks, large.landmarks]),
-        np.concatenate([face.scores, large.scores]),
+        np.concatenate([face.boxes, 3 * face.boxes]),
+        np.concatenate([face.landmarks, 3 * face.landmarks]),
+        np.concatenate([face.scores, face.scores]),
     )
 
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vultus import Faces, Template
 from vultus.errors import BadArgument, BadTemplate
@@ -91,15 +89,6 @@ def test_iterating_gives_faces_of_one() -> None:
 def test_sizes_are_the_longer_sides() -> None:
     faces = Faces(np.array([[0, 0, 3, 7], [1, 1, 11, 2]]), np.zeros((2, 5, 2)), np.zeros(2))  # type: ignore[arg-type]
     assert faces.sizes.tolist() == [7, 10]
-
-
-@given(st.floats(0.01, 100))
-def test_scaling_scales_every_coordinate(factor: float) -> None:
-    faces = some_faces(4)
-    scaled = faces.scaled(factor)
-    assert np.allclose(scaled.boxes, faces.boxes * factor, rtol=1e-5)
-    assert np.allclose(scaled.landmarks, faces.landmarks * factor, rtol=1e-5)
-    assert np.array_equal(scaled.scores, faces.scores)
 
 
 # --- templates --------------------------------------------------------------------------------------------------------

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import cast
 
 from vultus._export import export
-from vultus.align import ALIGNMENT, align
+from vultus.align import ALIGNMENT, TEMPLATES, align
 from vultus.calibrate import LogisticCalibration
 from vultus.compare import score as score_of
 from vultus.compare import template_of
 from vultus.detect import Detector, Policy, choose
 from vultus.detect.steady import second_look
 from vultus.embed import Embedder
-from vultus.errors import BadArgument, ManifestError, NoThreshold, VultusError
+from vultus.errors import BadArgument, ManifestError, ModelMismatch, NoThreshold, VultusError
 from vultus.image import ImageSource, Photo, open_photo
 from vultus.quality import Quality, measure_quality
 from vultus.runtime import Settings
@@ -98,6 +98,10 @@ class Recognizer:
         manifest = model if isinstance(model, Manifest) else load_manifest(model or "sface-2021dec")
         if manifest.embedding is None:
             raise ManifestError(f"{manifest.name!r} is no embedder; pass it as detector=")
+        if manifest.embedding.template not in TEMPLATES:
+            raise ManifestError(
+                f"{manifest.name!r} wants crops aligned to {manifest.embedding.template!r}; known: {', '.join(TEMPLATES)}"
+            )
         finder = detector if isinstance(detector, Manifest) else load_manifest(detector or manifest.embedding.detector)
         for weights in (manifest, finder):
             require_licence(weights, accepted=accept_licence)
@@ -271,6 +275,11 @@ class Recognizer:
         Raises:
             ModelMismatch: a template of another system.
         """
+        for template in (one, other):
+            if template.model_id != self.model_id:
+                raise ModelMismatch(
+                    f"a template of {template.model_id!r} was given to {self.model_id!r}; extract both with one model"
+                )
         return score_of(one, other)
 
     def log10_likelihood_ratio(self, score: float) -> float | None:

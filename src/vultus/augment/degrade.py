@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from vultus._export import export
+from vultus.augment.pose import yaw
 from vultus.errors import BadArgument
 from vultus.types import Faces, UInt8Array
 
@@ -94,6 +95,7 @@ DEGRADATIONS: dict[str, Degradation] = {
     "dark": dark,
     "occlusion": occlusion,
     "rotation": rotation,
+    "yaw": yaw,
 }
 
 

@@ -93,7 +93,9 @@ def _render(
         change, edge = _sampled(came, seen + _REACH)
         seen[..., 0] += change
         source = apply_affine(from_head, seen).astype(np.float32)
-        return cv2.remap(pixels, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101), edge
+        return cv2.remap(
+            pixels, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+        ), edge
 
     region, edge = drawn(0.0, 0.0)
     if edge.any():
@@ -133,7 +135,6 @@ def _shift(x: Float64Array, y: Float64Array, nose: tuple[float, float], angle: f
     radius = np.sqrt((x / _HALF_WIDTH) ** 2 + (np.abs(y - _CENTRE_Y) / _HALF_HEIGHT) ** 2)
     share = np.clip((_FADE_END - radius) / (_FADE_END - _FADE_BEGIN), 0.0, 1.0)
     return turned * share**2 * (3.0 - 2.0 * share)
-
 
 
 def _depth(x: Float64Array, y: Float64Array, nose: tuple[float, float]) -> Float64Array:

@@ -63,7 +63,7 @@ def dyadic_interval(
     of_subject = np.zeros(subjects)
     of_subject += np.bincount(cells.first, weights=residual, minlength=subjects)
     of_subject += np.bincount(cells.second[apart], weights=residual[apart], minlength=subjects)
-    return _interval(float(e.sum()), n, of_subject, float((residual[apart] ** 2).sum()), level)
+    return interval_of_sums(float(e.sum()), n, of_subject, float((residual[apart] ** 2).sum()), level)
 
 
 @export("vultus.evaluate.dyadic_interval_all_pairs")
@@ -94,10 +94,11 @@ def dyadic_interval_all_pairs(
     of_subject -= p * m * (m.sum() - m)
     squares = float((m**2).sum() ** 2 - (m**4).sum()) / 2  # of m_i m_j over i < j
     of_pair = float((counts**2 - 2 * p * counts * size).sum()) + p * p * squares
-    return _interval(len(one), n, of_subject, of_pair, level)
+    return interval_of_sums(len(one), n, of_subject, of_pair, level)
 
 
-def _interval(errors: float, n: int, of_subject: Float64Array, of_pair: float, level: float) -> Interval:
+def interval_of_sums(errors: float, n: int, of_subject: Float64Array, of_pair: float, level: float) -> Interval:
+    """The interval of a rate of `errors` in `n`, from the residuals summed by subject and the squares summed by pair."""
     p = errors / n
     if not 0 < p < 1:
         return rate_interval(round(errors), n, level=level)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vultus._export import export
 from vultus.detect import Policy
-from vultus.errors import SourceUnavailable, VultusError
+from vultus.errors import BadArgument, SourceUnavailable, VultusError
 from vultus.recognizer import Recognizer, Sample
 from vultus.types import BoolArray, Float64Array, FloatArray
 from vultus.weights import default_cache
@@ -72,6 +72,7 @@ def extract(
     files: Sequence[str | os.PathLike[str]],
     recognizer: Recognizer,
     *,
+    contents: Sequence[bytes] | None = None,
     policy: Policy = "largest",
     cache: Path | None = None,
     progress: Callable[[int], None] | None = None,
@@ -81,20 +82,27 @@ def extract(
     Args:
         files: paths of photos.
         recognizer: the system that is evaluated.
+        contents: the encoded photo of each of the files, which are then names and no paths.
         policy: which face of a photo is meant.
         cache: folder of the cache; the user's cache folder unless told otherwise.
         progress: called with the number of files done, each time one is done.
+
+    Raises:
+        BadArgument: another number of contents than of files.
     """
     paths = tuple(os.fspath(f) for f in files)
     store = _Store(cache or default_cache(), recognizer.model_id, policy, recognizer.embedder.spec.dimension)
-    keys = [_content_key(p) for p in paths]
+    photos = paths if contents is None else contents
+    if len(photos) != len(paths):
+        raise BadArgument(f"{len(photos)} contents for {len(paths)} files")
+    keys = [_content_key(photos[i]) for i in range(len(paths))]
     todo = [i for i, key in enumerate(keys) if key is not None and key not in store]
     unique = list({keys[i]: i for i in reversed(todo)}.values())[::-1]
     done = len(paths) - len(unique)
     if progress is not None and done:
         progress(done)
     for count, (i, result) in enumerate(
-        zip(unique, recognizer.extract((paths[i] for i in unique), policy=policy), strict=True), start=1
+        zip(unique, recognizer.extract((photos[i] for i in unique), policy=policy), strict=True), start=1
     ):
         store.put(str(keys[i]), result)
         if progress is not None:
@@ -115,9 +123,11 @@ def extract(
     return Extraction(paths, rows, quality, failures, recognizer.model_id)
 
 
-def _content_key(path: str) -> str | None:
+def _content_key(photo: str | bytes) -> str | None:
+    if isinstance(photo, bytes):
+        return hashlib.sha256(photo).hexdigest()[:32]
     try:
-        with Path(path).open("rb") as content:
+        with Path(photo).open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()[:32]
     except (OSError, ValueError):
         return None
