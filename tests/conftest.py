@@ -43,7 +43,8 @@ def hopper() -> UInt8Array:
     """(600, 512, 3) portrait of Grace Hopper, read-only."""
     import matplotlib.cbook
 
-    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as picture:
+    path = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    with Image.open(path) as picture:
         return read_only(np.asarray(picture.convert("RGB")))
 
 

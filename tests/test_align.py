@@ -30,7 +30,9 @@ def placed(angle: float, scale: float, shift: tuple[float, float]) -> Float64Arr
 
 def faces_at(*landmarks: Float64Array) -> Faces:
     points = np.stack(landmarks).astype(np.float32)
-    return Faces(np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1), points, np.ones(len(points), np.float32))
+    return Faces(
+        np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1), points, np.ones(len(points), np.float32)
+    )
 
 
 def drawn(landmarks: Float64Array, *, radius: float, size: tuple[int, int] = (480, 640)) -> UInt8Array:

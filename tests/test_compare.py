@@ -159,7 +159,9 @@ def test_samples_weigh() -> None:
 
 def test_quality_is_the_mean_of_those_that_have_one() -> None:
     x = np.eye(2, dtype=np.float32)[0]
-    assert template_of([Template(x, "m", 3, 0.4), Template(x, "m", 1, 0.8), Template(x, "m", 9)]).quality == pytest.approx(0.5)
+    assert template_of(
+        [Template(x, "m", 3, 0.4), Template(x, "m", 1, 0.8), Template(x, "m", 9)]
+    ).quality == pytest.approx(0.5)
 
 
 def test_templates_of_two_models_do_not_meet() -> None:
@@ -172,9 +174,9 @@ def test_templates_of_two_models_do_not_meet() -> None:
 
 def test_templates_of_two_dimensions_do_not_meet() -> None:
     one, other = Template(unit_rows(1, 0)[0], "m"), Template(tied_rows(1, 0)[0], "m")
-    with pytest.raises(BadTemplate, match="24 and 16|16 and 24"):
+    with pytest.raises(BadTemplate, match="dimensions 16 and 24"):
         score(one, other)
-    with pytest.raises(BadTemplate, match="24 and 16|16 and 24"):
+    with pytest.raises(BadTemplate, match="dimensions 16 and 24"):
         template_of([one, other])
 
 

@@ -67,9 +67,7 @@ def test_all_is_sorted_without_repeats(module: str) -> None:
 def test_every_error_is_published_and_has_a_code_of_its_own() -> None:
     from vultus import errors
 
-    classes = [
-        c for c in vars(errors).values() if inspect.isclass(c) and issubclass(c, errors.VultusError)
-    ]
+    classes = [c for c in vars(errors).values() if inspect.isclass(c) and issubclass(c, errors.VultusError)]
     assert len(classes) >= 20
     assert {canonical_name(c) for c in classes} == {f"vultus.errors.{c.__name__}" for c in classes}
     assert len({c.code for c in classes}) == len(classes)

@@ -127,9 +127,7 @@ def as_boxes(grid: Float64Array) -> FloatArray:
 
 def plain_iou(a: FloatArray, b: FloatArray) -> float:
     """Counted cell by cell on the grid."""
-    cells = [
-        {(x, y) for x in range(int(k[0]), int(k[2])) for y in range(int(k[1]), int(k[3]))} for k in (a, b)
-    ]
+    cells = [{(x, y) for x in range(int(k[0]), int(k[2])) for y in range(int(k[1]), int(k[3]))} for k in (a, b)]
     union = len(cells[0] | cells[1])
     return len(cells[0] & cells[1]) / union if union else 0.0
 

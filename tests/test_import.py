@@ -8,7 +8,19 @@ import sys
 
 import vultus
 
-HEAVY = ("torch", "onnx", "onnxruntime", "matplotlib", "typer", "fastapi", "starlette", "rich", "scipy", "sklearn", "skimage")
+HEAVY = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "matplotlib",
+    "typer",
+    "fastapi",
+    "starlette",
+    "rich",
+    "scipy",
+    "sklearn",
+    "skimage",
+)
 
 
 def loaded_after(code: str) -> tuple[str, set[str]]:
@@ -38,7 +50,9 @@ def test_the_whole_core_loads_no_training_or_service_framework() -> None:
 
 
 def test_version_is_answered_before_anything_is_loaded() -> None:
-    printed, modules = loaded_after("import sys; sys.argv = ['vultus', '--version']; from vultus.cli import main; main()")
+    printed, modules = loaded_after(
+        "import sys; sys.argv = ['vultus', '--version']; from vultus.cli import main; main()"
+    )
     assert printed == f"vultus {vultus.__version__}"
     assert modules.isdisjoint({*HEAVY, "numpy", "PIL", "cv2"})
 

@@ -48,7 +48,8 @@ from vultus.weights.manifest import Embedding, Input, Licence, ScoreCalibration,
 
 # Made up, but in the order that thresholds come in: the stricter the rate, the higher the score that is asked for.
 THRESHOLDS = tuple(
-    Threshold(value, fmr, 1_000_000, fmr / 2, fmr * 2, "made up") for value, fmr in ((0.2, 1e-1), (0.4, 1e-2), (0.6, 1e-4))
+    Threshold(value, fmr, 1_000_000, fmr / 2, fmr * 2, "made up")
+    for value, fmr in ((0.2, 1e-1), (0.4, 1e-2), (0.6, 1e-4))
 )
 
 
@@ -130,7 +131,9 @@ def test_a_match_begins_at_the_threshold(measured: Recognizer, astronaut: UInt8A
     assert not measured.verify(astronaut, hopper, threshold=math.nextafter(score, 1)).match
 
 
-def test_a_threshold_of_ones_own_states_no_rate(measured: Recognizer, astronaut: UInt8Array, hopper: UInt8Array) -> None:
+def test_a_threshold_of_ones_own_states_no_rate(
+    measured: Recognizer, astronaut: UInt8Array, hopper: UInt8Array
+) -> None:
     check = measured.verify(astronaut, hopper, threshold=-1)
     assert check.match
     assert (check.threshold, check.fmr, check.basis) == (-1, None, None)
@@ -147,7 +150,8 @@ def test_a_threshold_is_a_cosine(threshold: float, measured: Recognizer, astrona
 
 
 @pytest.mark.parametrize(
-    ("asked", "rate"), [(0.5, 1e-1), (0.1, 1e-1), (0.05, 1e-2), (0.01, 1e-2), (1e-3, 1e-4), (1e-4, 1e-4), (0.1 * 0.1, 1e-2)]
+    ("asked", "rate"),
+    [(0.5, 1e-1), (0.1, 1e-1), (0.05, 1e-2), (0.01, 1e-2), (1e-3, 1e-4), (1e-4, 1e-4), (0.1 * 0.1, 1e-2)],
 )
 def test_between_two_measured_rates_the_stricter_is_taken(asked: float, rate: float, measured: Recognizer) -> None:
     assert measured.threshold(fmr=asked).fmr == rate
@@ -267,7 +271,9 @@ def test_the_steps_give_what_a_sample_holds(measured: Recognizer, astronaut: UIn
     assert row @ measured.sample(astronaut).template.vector > 0.9999
 
 
-def test_samples_of_every_face(measured: Recognizer, both: UInt8Array, astronaut: UInt8Array, hopper: UInt8Array) -> None:
+def test_samples_of_every_face(
+    measured: Recognizer, both: UInt8Array, astronaut: UInt8Array, hopper: UInt8Array
+) -> None:
     samples = measured.samples(both)
     assert len(samples) == 2
     assert samples[0].face.scores[0] >= samples[1].face.scores[0]
@@ -436,7 +442,9 @@ def own_embedder(folder: Path, **changes: Any) -> Path:
     return folder / "own.toml"
 
 
-def test_a_model_of_ones_own_is_loaded_by_its_manifest(tmp_path: Path, astronaut: UInt8Array, hopper: UInt8Array) -> None:
+def test_a_model_of_ones_own_is_loaded_by_its_manifest(
+    tmp_path: Path, astronaut: UInt8Array, hopper: UInt8Array
+) -> None:
     path = own_embedder(tmp_path)
     for model in (path, str(path), load_manifest(path)):
         own = Recognizer.load(model, threads=1)

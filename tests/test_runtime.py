@@ -235,7 +235,7 @@ def test_another_answer_than_the_known_one_is_refused(share: float, tmp_path: Pa
     known = known_answer(manifest)
     largest = int(np.abs(known.values).argmax())
     values = tuple(v * share if i == largest else v for i, v in enumerate(known.values))
-    with pytest.raises(SelfTestFailed, match="differs from its known answer by .* computes wrong results") as caught:
+    with pytest.raises(SelfTestFailed, match=r"differs from its known answer by .* computes wrong results") as caught:
         open_session(replace(manifest, known_answer=replace(known, values=values)), ONE)
     assert caught.value.code == "self_test_failed"
 
@@ -257,7 +257,11 @@ def test_an_answer_of_another_length_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("constant", "the same output for two different pictures"), ("nan", "NaN or infinity"), ("infinity", "NaN or infinity")],
+    [
+        ("constant", "the same output for two different pictures"),
+        ("nan", "NaN or infinity"),
+        ("infinity", "NaN or infinity"),
+    ],
 )
 def test_graphs_that_compute_nothing_useful_are_refused(kind: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(SelfTestFailed, match=message):

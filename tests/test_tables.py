@@ -52,7 +52,9 @@ def test_missing_keys_take_defaults_and_integers_become_floats() -> None:
 
 
 def test_nested_tables_and_arrays() -> None:
-    bicycle = read(spare={"radius": 0.2, "spokes": 28}, gears=[1, 2, 3], colour=[1, 2, 3], history=[{"radius": 0.1}] * 2)
+    bicycle = read(
+        spare={"radius": 0.2, "spokes": 28}, gears=[1, 2, 3], colour=[1, 2, 3], history=[{"radius": 0.1}] * 2
+    )
     assert bicycle.spare == Wheel(0.2, 28)
     assert bicycle.gears == bicycle.colour == (1, 2, 3)
     assert bicycle.history == (Wheel(0.1), Wheel(0.1))

@@ -95,7 +95,7 @@ def test_sizes_are_the_longer_sides() -> None:
 
 
 def test_a_template_holds_float32() -> None:
-    template = Template(np.array([0.6, 0.8]), "m")  # type: ignore[arg-type]
+    template = Template(np.array([0.6, 0.8]), "m")
     assert template.vector.dtype == np.float32
     assert (template.samples, template.quality) == (1, None)
 

@@ -141,16 +141,28 @@ def open_session(manifest: Manifest, settings: Settings, *, cache: Path | None =
     return session
 
 
+def _onnxruntime() -> Any:
+    """The module, imported so that it reports nothing to anybody.
+
+    From 1.32 on its packages for Linux and macOS send usage events and keep an identifier of the machine in the user's cache
+    folder, unless this is set before the first import. Whoever wants that sets the variable to 0.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    if os.environ["ORT_DISABLE_TELEMETRY"] == "1":
+        onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
 def available_providers() -> list[str]:
     """Execution providers that this installation of onnxruntime has, by short name where there is one."""
-    import onnxruntime as ort
-
     short = {v: k for k, v in _SHORT_NAMES.items()}
-    return [short.get(name, name) for name in ort.get_available_providers()]
+    return [short.get(name, name) for name in _onnxruntime().get_available_providers()]
 
 
 def _start(graph: Path | bytes, settings: Settings) -> Any:
-    import onnxruntime as ort
+    ort = _onnxruntime()
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     have = ort.get_available_providers()

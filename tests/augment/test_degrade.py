@@ -53,12 +53,14 @@ def test_the_same_harm_every_time_and_the_photo_stays(factor: str, hopper: UInt8
 
 @pytest.mark.parametrize("factor", ["blur", "jpeg", "low_resolution"])
 def test_severity_is_relative_to_the_face(factor: str, hopper: UInt8Array, face: Faces) -> None:
-    small = Faces(face.boxes, face.landmarks[:, :1] + (face.landmarks - face.landmarks[:, :1]) / 4, face.scores)
+    small = Faces(
+        face.boxes, face.landmarks[:, :1] + (face.landmarks - face.landmarks[:, :1]) / np.float32(4), face.scores
+    )
     assert psnr(hopper, degrade(hopper, small, factor, 2)) > psnr(hopper, degrade(hopper, face, factor, 2)) + 1
 
 
 def test_what_is_too_small_already_is_not_reduced(hopper: UInt8Array, face: Faces) -> None:
-    tiny = Faces(face.boxes, face.landmarks / 20, face.scores)
+    tiny = Faces(face.boxes, face.landmarks / np.float32(20), face.scores)
     assert np.array_equal(degrade(hopper, tiny, "low_resolution", 5), hopper)
 
 

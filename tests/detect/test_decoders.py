@@ -25,7 +25,9 @@ def yunet_outputs(pictures: int, seed: int) -> dict[str, FloatArray]:
     return outputs
 
 
-def plain_yunet(outputs: dict[str, FloatArray], picture: int, score: float) -> list[tuple[float, list[float], list[float]]]:
+def plain_yunet(
+    outputs: dict[str, FloatArray], picture: int, score: float
+) -> list[tuple[float, list[float], list[float]]]:
     found = []
     for stride in (8, 16, 32):
         columns = SIZE[1] // stride
@@ -35,7 +37,12 @@ def plain_yunet(outputs: dict[str, FloatArray], picture: int, score: float) -> l
             if value < score:
                 continue
             dx, dy, w, h = (float(v) for v in outputs[f"bbox_{stride}"][picture, cell])
-            cx, cy, half_w, half_h = (x + dx) * stride, (y + dy) * stride, math.exp(w) * stride / 2, math.exp(h) * stride / 2
+            cx, cy, half_w, half_h = (
+                (x + dx) * stride,
+                (y + dy) * stride,
+                math.exp(w) * stride / 2,
+                math.exp(h) * stride / 2,
+            )
             points = outputs[f"kps_{stride}"][picture, cell]
             landmarks = [float((v + (x if i % 2 == 0 else y)) * stride) for i, v in enumerate(points)]
             found.append((value, [cx - half_w, cy - half_h, cx + half_w, cy + half_h], landmarks))

@@ -36,7 +36,8 @@ def overlap(faces: Faces, box: np.ndarray) -> float:
 
 def same(one: Faces, other: Faces, *, tolerance: float = 0.0) -> bool:
     return len(one) == len(other) and all(
-        np.abs(getattr(one, k) - getattr(other, k)).max(initial=0) <= tolerance for k in ("boxes", "landmarks", "scores")
+        np.abs(getattr(one, k) - getattr(other, k)).max(initial=0) <= tolerance
+        for k in ("boxes", "landmarks", "scores")
     )
 
 
@@ -157,7 +158,9 @@ def test_photos_of_odd_sizes(size: tuple[int, int], detector: Detector) -> None:
     assert len(detector(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8), score=0.9)) == 0
 
 
-def test_faces_come_best_first_and_within_the_photo(detector: Detector, astronaut: UInt8Array, hopper: UInt8Array) -> None:
+def test_faces_come_best_first_and_within_the_photo(
+    detector: Detector, astronaut: UInt8Array, hopper: UInt8Array
+) -> None:
     photo = np.zeros((600, 1_024, 3), np.uint8)
     photo[:512, :512], photo[:, 512:] = astronaut, hopper
     cut = photo[80:, 190:]  # through a face

@@ -107,7 +107,8 @@ def test_another_face_in_the_window_is_not_taken_for_it(
     detector: Detector, astronaut: UInt8Array, astronaut_face: Faces
 ) -> None:
     """A box beside the face shows no face of its own, though the window around it shows one."""
-    beside = Faces(astronaut_face.boxes + np.array([100, 0, 100, 0], np.float32), astronaut_face.landmarks + 100, np.ones(1))  # type: ignore[arg-type]
+    aside = np.array([100, 0, 100, 0], np.float32)
+    beside = Faces(astronaut_face.boxes + aside, astronaut_face.landmarks + aside[:2], astronaut_face.scores)
     again = second_look(detector, open_photo(astronaut), beside)
     assert np.array_equal(again.landmarks, beside.landmarks)
 

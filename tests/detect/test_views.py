@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -63,7 +64,9 @@ def test_tiles_cover_the_photo(width: int, height: int, min_face: float) -> None
 
 @settings(max_examples=200)
 @given(sides, sides, smallest_faces, st.floats(0, 1), st.floats(0, 1))
-def test_every_face_of_its_sizes_is_whole_in_a_tile(width: int, height: int, min_face: float, share: float, place: float) -> None:
+def test_every_face_of_its_sizes_is_whole_in_a_tile(
+    width: int, height: int, min_face: float, share: float, place: float
+) -> None:
     tiles = fine_views(width, height, min_face=min_face, smallest=SMALLEST)
     if not tiles:
         return
@@ -82,7 +85,9 @@ def test_every_face_of_its_sizes_is_whole_in_a_tile(width: int, height: int, min
 
 @settings(max_examples=200)
 @given(sides, sides, smallest_faces)
-def test_what_is_too_large_for_a_tile_is_large_enough_in_the_first_view(width: int, height: int, min_face: float) -> None:
+def test_what_is_too_large_for_a_tile_is_large_enough_in_the_first_view(
+    width: int, height: int, min_face: float
+) -> None:
     tiles = fine_views(width, height, min_face=min_face, smallest=SMALLEST)
     if tiles:
         in_first_view = tiles[0].largest / tiles[0].scale * first_view(width, height).scale
@@ -118,5 +123,5 @@ def test_neighbouring_tiles_share_what_they_must(length: int, overlap: int) -> N
     found = views._spans(length, overlap)
     assert found[0][0] == 0
     assert found[-1][1] == length
-    for (_, end), (start, _) in zip(found, found[1:], strict=False):
+    for (_, end), (start, _) in pairwise(found):
         assert end - start >= overlap - 1

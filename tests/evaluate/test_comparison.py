@@ -59,9 +59,7 @@ def test_differences_agree_with_the_bootstrap_of_the_difference() -> None:
     assert found["accuracy"].value == accuracy_by_fold(x, pairs.mated, pairs.folds).mean
 
 
-def _apart(
-    metric: Callable[[Float64Array, IntArray], float], x: Float64Array, y: Float64Array, i: IntArray
-) -> float:
+def _apart(metric: Callable[[Float64Array, IntArray], float], x: Float64Array, y: Float64Array, i: IntArray) -> float:
     return metric(x, i) - metric(y, i)
 
 

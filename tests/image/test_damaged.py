@@ -9,6 +9,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -116,10 +117,8 @@ def test_a_polyglot_is_what_its_first_bytes_say() -> None:
 
 @given(st.binary(max_size=64))
 def test_sniffing_never_fails_in_another_way(head: bytes) -> None:
-    try:
+    with suppress(ImageParseError, UnsupportedImage):
         assert sniff(head) in {"JPEG", "PNG", "WEBP", "AVIF", "HEIF"}
-    except (ImageParseError, UnsupportedImage):
-        pass
 
 
 # --- truncated and damaged --------------------------------------------------------------------------------------------
@@ -243,10 +242,8 @@ def test_data_far_beyond_the_header_is_not_inflated() -> None:
     """A hundred megabytes of zeros in a hundred kilobytes, in a picture of eight by eight."""
     packer = zlib.compressobj(9)
     data = b"".join(packer.compress(bytes(1 << 20)) for _ in range(96)) + packer.flush()
-    try:
+    with suppress(ImageError):
         assert read_image(png(8, 8, data)).shape == (8, 8, 3)
-    except ImageError:
-        pass
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP", b"iTXt"])
@@ -254,10 +251,8 @@ def test_compressed_metadata_is_not_inflated_without_bound(kind: bytes) -> None:
     packed = zlib.compress(bytes(64 << 20), 9)
     data = {b"zTXt": b"key\x00\x00", b"iCCP": b"key\x00\x00", b"iTXt": b"key\x00\x01\x00\x00\x00"}[kind] + packed
     content = png(8, 8, zlib.compress(bytes(25 * 8)), before=chunk(kind, data))
-    try:
+    with suppress(ImageError):
         assert read_image(content).shape == (8, 8, 3)
-    except ImageError:
-        pass
 
 
 @pytest.mark.parametrize(("width", "height"), [(0, 0), (0, 5), (5, 0)])

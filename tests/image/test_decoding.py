@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms, ImageOps, features
 
@@ -40,7 +41,9 @@ def stored(seen: UInt8Array, orientation: int) -> UInt8Array:
     return np.ascontiguousarray(seen[:: -1 if row == "bottom" else 1, :: -1 if column == "right" else 1])
 
 
-def encode(pixels: UInt8Array | Image.Image, kind: str, *, orientation: int | None = None, **options: Any) -> bytes:
+def encode(
+    pixels: npt.NDArray[Any] | Image.Image, kind: str, *, orientation: int | None = None, **options: Any
+) -> bytes:
     picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     if orientation is not None:
         exif = Image.Exif()
@@ -239,7 +242,25 @@ def test_one_transparent_colour_is_transparent() -> None:
     assert seen[1, 1].tolist() != [1, 2, 3]
 
 
-PIL_MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "I", "I;16", "I;16B"]
+PIL_MODES = [
+    "1",
+    "L",
+    "LA",
+    "La",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBa",
+    "RGBX",
+    "CMYK",
+    "YCbCr",
+    "HSV",
+    "LAB",
+    "I",
+    "I;16",
+    "I;16B",
+]
 
 
 @pytest.mark.parametrize("mode", PIL_MODES)
@@ -422,7 +443,9 @@ def test_mirrored_twice_is_the_photo() -> None:
     assert np.array_equal(mirrored.mirrored().pixels(), photo.pixels())
 
 
-def test_a_mirrored_photo_shows_the_mirrored_face(recognizer: Recognizer, astronaut: UInt8Array, astronaut_face: Faces) -> None:
+def test_a_mirrored_photo_shows_the_mirrored_face(
+    recognizer: Recognizer, astronaut: UInt8Array, astronaut_face: Faces
+) -> None:
     (face,) = recognizer.detect(open_photo(astronaut).mirrored())
     mirrored = face.boxes[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1]) + np.array([511, 0, 511, 0])
     assert box_iou(mirrored.astype(np.float32), astronaut_face.boxes)[0, 0] > 0.85

@@ -40,7 +40,15 @@ def png(pixels: UInt8Array = PIXELS) -> bytes:
 def test_every_source_gives_the_same_pixels(tmp_path: Path) -> None:
     content, path = png(), tmp_path / "photo.png"
     path.write_bytes(content)
-    sources: list[Any] = [str(path), path, content, bytearray(content), memoryview(content), io.BytesIO(content), PIXELS]
+    sources: list[Any] = [
+        str(path),
+        path,
+        content,
+        bytearray(content),
+        memoryview(content),
+        io.BytesIO(content),
+        PIXELS,
+    ]
     sources += [Image.fromarray(PIXELS), open_photo(PIXELS), np.asfortranarray(PIXELS)]
     assert len(sources) == 10
     for source in sources:
@@ -81,11 +89,12 @@ def test_photos_pass_through_untouched() -> None:
 def test_closed_files_are_not_left_behind(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(png())
-    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir())) if descriptors.is_dir() else 0
     photos = [open_photo(path) for _ in range(20)]
     for photo in photos:
         photo.pixels()
-    after = len(os.listdir("/proc/self/fd")) if before else 0
+    after = len(list(descriptors.iterdir())) if before else 0
     assert after <= before + 2
 
 
@@ -170,7 +179,9 @@ def test_other_types_are_refused(source: Any) -> None:
         read_image(source)
 
 
-@pytest.mark.parametrize("name", ["missing.jpg", "no/such/folder.jpg", "nul\x00byte.jpg", "long" * 3_000, "", "\udcff.jpg"])
+@pytest.mark.parametrize(
+    "name", ["missing.jpg", "no/such/folder.jpg", "nul\x00byte.jpg", "long" * 3_000, "", "\udcff.jpg"]
+)
 def test_paths_without_a_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(SourceUnavailable):
         read_image(str(tmp_path / name) if name else name)

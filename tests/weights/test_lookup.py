@@ -45,6 +45,10 @@ def graph(seed: int = 0, *, dimension: int = 4, size: int = 8) -> bytes:
 CONTENT = graph()
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
 def manifest(content: bytes = CONTENT, **changes: Any) -> Manifest:
     plain = Manifest(
         name="tiny",
@@ -159,7 +163,7 @@ def test_it_is_made_once_and_kept(home: Path, tmp_path: Path) -> None:
     made = first.stat().st_mtime_ns, first.stat().st_ino
     assert prepared_weights(wanted, cache=tmp_path) == first
     assert (first.stat().st_mtime_ns, first.stat().st_ino) == made
-    assert os.listdir(first.parent) == [first.name]
+    assert names(first.parent) == [first.name]
 
 
 def test_what_is_asked_for_is_part_of_the_name(home: Path, tmp_path: Path) -> None:
@@ -228,7 +232,7 @@ def test_processes_at_once_all_end_with_a_whole_file(home: Path, tmp_path: Path)
     assert len(set(answers)) == 1
     path = Path(answers[0])
     assert is_whole(path)
-    assert os.listdir(path.parent) == [path.name]
+    assert names(path.parent) == [path.name]
 
 
 def _answers_at_once(workers: list[subprocess.Popen[str]]) -> list[str]:
@@ -247,7 +251,7 @@ def test_a_write_makes_folders_and_replaces(tmp_path: Path) -> None:
     for content in (b"old", b"new"):
         write_atomically(target, content)
         assert target.read_bytes() == content
-    assert os.listdir(target.parent) == ["file"]
+    assert names(target.parent) == ["file"]
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -256,4 +260,4 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     with pytest.raises(TypeError):
         write_atomically(target, "text")  # type: ignore[arg-type]
     assert target.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["file"]
+    assert names(tmp_path) == ["file"]

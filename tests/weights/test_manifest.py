@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from dataclasses import replace
 from importlib import resources
@@ -193,7 +192,11 @@ manifests = st.builds(
     embedding=st.builds(Embedding, st.integers(1, 4096), texts, texts, st.none() | texts),
     known_answer=st.none()
     | st.builds(
-        KnownAnswer, st.integers(1, 999), st.integers(1, 999), st.lists(numbers, min_size=1, max_size=4).map(tuple), rates
+        KnownAnswer,
+        st.integers(1, 999),
+        st.integers(1, 999),
+        st.lists(numbers, min_size=1, max_size=4).map(tuple),
+        rates,
     ),
     calibration=st.lists(calibrations, max_size=3).map(tuple),
 )
@@ -217,7 +220,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> N
     with pytest.raises(TypeError):
         save_manifest(unwritable, path)
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["tiny.toml"]
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.toml"]
 
 
 # --- calibrations -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import os
 import socket
 import subprocess
 import sys
@@ -42,7 +41,7 @@ class Files(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(CONTENT[: 100 if self.path == "/short" else None])
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
         """Keep the test's output clean."""
 
 
@@ -103,7 +102,9 @@ def test_failed_and_broken_downloads(path: str, server: str, tmp_path: Path) -> 
     assert kept(tmp_path) == []
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # http.client leaves its socket open here
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # http.client leaves its socket open here
 def test_a_server_that_speaks_something_else(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -128,7 +129,15 @@ def test_nobody_listens(tmp_path: Path) -> None:
         pull(manifest(f"http://127.0.0.1:{port}/x"), cache=tmp_path)
 
 
-ADDRESSES = ["http://example.org/x", "ftp://example.org/x", "ftp://localhost/x", "example.org/x", "", "javascript:0", "//x"]
+ADDRESSES = [
+    "http://example.org/x",
+    "ftp://example.org/x",
+    "ftp://localhost/x",
+    "example.org/x",
+    "",
+    "javascript:0",
+    "//x",
+]
 
 
 @pytest.mark.parametrize("url", ADDRESSES)
@@ -182,7 +191,9 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         wheel.writestr("tinyweights/__init__.py", "raise RuntimeError('its code must not run')")
         wheel.writestr("tinyweights/data/tiny.onnx", CONTENT)
         wheel.writestr("tinyweights-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tinyweights\nVersion: 1.0\n")
-        wheel.writestr("tinyweights-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            "tinyweights-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         wheel.writestr("tinyweights-1.0.dist-info/RECORD", "")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
@@ -190,9 +201,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def packaged(member: str = "data/tiny.onnx", requirement: str = "tinyweights==1.0") -> Manifest:
-    return replace(
-        manifest("https://x"), source=Source(package="tinyweights", member=member, requirement=requirement)
-    )
+    return replace(manifest("https://x"), source=Source(package="tinyweights", member=member, requirement=requirement))
 
 
 @pytest.mark.skipif(
@@ -219,4 +228,4 @@ class TestPackages:
         """What stands in a manifest must not become a switch of pip."""
         with pytest.raises(WeightsMissing, match="pip could not download"):
             pull(packaged(requirement=f"--log={tmp_path / 'written'}"), cache=tmp_path / "cache")
-        assert "written" not in os.listdir(tmp_path)
+        assert not (tmp_path / "written").exists()

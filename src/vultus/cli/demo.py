@@ -78,7 +78,7 @@ def demo(
 def _portraits(recognizer: Recognizer, threshold: Threshold) -> tuple[list[Cell], list[dict[str, object]]]:
     from vultus.cli.sheet import Cell
 
-    people = _load_portraits()
+    people = load_portraits()
     gallery, faces = {}, {}
     cells: list[Cell] = []
     for name, pixels in people.items():
@@ -94,7 +94,8 @@ def _portraits(recognizer: Recognizer, threshold: Threshold) -> tuple[list[Cell]
     return cells, rows
 
 
-def _load_portraits() -> dict[str, UInt8Array]:
+def load_portraits() -> dict[str, UInt8Array]:
+    """The two portraits that packages ship, by name."""
     from vultus.errors import SourceUnavailable
     from vultus.image import read_image
 

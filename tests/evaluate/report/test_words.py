@@ -81,3 +81,4 @@ def test_counts_and_shares_in_words() -> None:
 def test_differences_carry_their_sign() -> None:
     assert signed(0.0173, -0.0026, 0.0370) == ("+1.7", "-0.3 to +3.7")
     assert signed(-0.00021, -0.00042, 0.00001) == ("-0.021", "-0.042 to +0.001")
+    assert signed(0.009, 0.0, 0.019) == ("+0.9", "0.0 to +1.9")

@@ -239,7 +239,7 @@ def test_the_summary_says_the_figures_with_their_intervals(one: Path, planted: P
     assert f"{100 * result.eer:.2f} %" in words
     assert "2 of 240 photos gave no template" in words
     assert "1 rate was refused" in words
-    assert "good-net, FMR 1e-3 (1 in 1,000)" in words
+    assert "FMR 1e-3 (1 in 1,000): 1,770 non-mated comparisons" in words
     assert "30,000" in words
     assert "one pair is listed twice" in words
     for point in result.points:

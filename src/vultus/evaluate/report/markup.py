@@ -66,6 +66,11 @@ def long(text: str) -> Markup:
     return element("span", text, class_="long")
 
 
+def over(value: str, interval: str) -> Markup:
+    """A cell of a number with its interval below it."""
+    return join([value, element("span", interval, class_="under")])
+
+
 def plot(light: str, dark: str, *, alt: str, caption: str, size: tuple[int, int]) -> Markup:
     """A plot in two versions, of which the reader's preference picks one, with its caption."""
     shown = element(
@@ -119,6 +124,7 @@ caption { text-align: left; color: var(--muted); font-size: .9rem; padding-botto
 caption span { display: block; position: sticky; left: 0; max-width: min(46rem, calc(100vw - 2.5rem)); }
 th, td { text-align: right; padding: .36rem .8rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 thead th { white-space: normal; vertical-align: bottom; }
+.under { display: block; color: var(--muted); font-size: .87rem; }
 .long { display: inline-block; white-space: normal; min-width: 13rem; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 thead th { color: var(--muted); font-weight: 600; }

@@ -64,7 +64,8 @@ def roc_plot(systems: Sequence[SystemFigures], theme: Theme) -> Any:
     axes = figure.subplots()
     style_axes(axes, theme, x="false match rate (FMR)", y="1 - FNMR, %")
     lowest, left = 1.0, 0.1
-    for system, colour in zip(systems, _colours(theme), strict=False):
+    for i, (system, colour) in enumerate(zip(systems, _colours(theme), strict=False)):
+        aside = 1.0 if len(systems) == 1 else 1.035 ** (2 * i - 1)  # so that bars of two systems lie side by side
         for part in _parts(system):
             x, hit = part.fmr, 100 * (1 - part.fnmr)
             axes.plot(x, hit, color=colour, linestyle=part.line, linewidth=part.width, label=part.name)
@@ -73,8 +74,8 @@ def roc_plot(systems: Sequence[SystemFigures], theme: Theme) -> Any:
             left = min(left, float(x[0]))
         for point in system.system.result.points:
             low, high = 100 * (1 - point.interval.high), 100 * (1 - point.interval.low)
-            axes.plot([point.fmr, point.fmr], [low, high], color=colour, linewidth=1.2)
-            axes.plot([point.fmr], [100 * (1 - point.fnmr)], "o", color=colour, markersize=4.5)
+            axes.plot([point.fmr * aside] * 2, [low, high], color=colour, linewidth=1.2)
+            axes.plot([point.fmr * aside], [100 * (1 - point.fnmr)], "o", color=colour, markersize=4.5)
             lowest, left = min(lowest, low / 100), min(left, point.fmr)
     axes.set_xscale("log")
     ticks = [10.0**-k for k in range(9)] if left < 0.005 else [5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0]
@@ -256,12 +257,13 @@ def cmc_plot(measured: Sequence[tuple[str, IdentificationResult]], theme: Theme)
     axes = figure.subplots()
     style_axes(axes, theme, x="rank", y="searches that return their subject, %")
     lowest, longest = 1.0, 1
-    for (label, result), colour in zip(measured, _colours(theme), strict=False):
+    for i, ((label, result), colour) in enumerate(zip(measured, _colours(theme), strict=False)):
         ranks, shares = np.arange(1, len(result.cmc) + 1), np.array(result.cmc)
         name = f"{label}, N = {result.gallery_size:,}"
         axes.plot(ranks, 100 * shares, "o-", color=colour, linewidth=1.8, markersize=4, label=name)
         low, high = result.rank_one_interval.low, result.rank_one_interval.high
-        axes.plot([1, 1], [100 * low, 100 * high], color=colour, linewidth=1.4)
+        aside = 1.0 if len(measured) == 1 else 0.9 + 0.2 * i
+        axes.plot([aside] * 2, [100 * low, 100 * high], color=colour, linewidth=1.4)
         lowest, longest = min(lowest, low, float(shares.min())), max(longest, len(shares))
     axes.set_xlim(0.5, longest + 0.5)
     axes.set_ylim(_floor(lowest), 100 + 0.04 * (100 - _floor(lowest)))

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from vultus.evaluate.comparison import SystemComparison
+from vultus.evaluate.intervals import Interval
 from vultus.evaluate.protocol import Pairs
 from vultus.evaluate.ratio_check import RatioCheck
 from vultus.evaluate.report import plots
 from vultus.evaluate.report.figures import SystemFigures
-from vultus.evaluate.report.markup import Markup, element, join, long, paragraph, plot, section, table
+from vultus.evaluate.report.markup import Markup, element, join, long, over, paragraph, plot, section, table
 from vultus.evaluate.report.pictures import data_uri
 from vultus.evaluate.report.record import DataIdentity
 from vultus.evaluate.report.summary import refused
@@ -90,9 +91,11 @@ def _points(figures: SystemFigures) -> Markup:
     ]
     if not rows:
         return paragraph(f"{figures.label}: the data support none of the false match rates that were asked for.")
+    methods = dict.fromkeys(p.interval.method for p in figures.system.result.points)
     caption = (
         f"{figures.label}: share of mated comparisons missed (FNMR) at thresholds that keep a false match rate (FMR). "
-        "Intervals over subjects; the FMR reached is what the threshold gave on the comparisons that it was chosen on"
+        f"Intervals over subjects ({'; '.join(methods)}). The FMR reached is what the threshold gave on the comparisons that "
+        "it was chosen on"
     )
     return table(caption, head, rows)
 
@@ -227,9 +230,9 @@ def ratios_section(checks: Sequence[tuple[str, RatioCheck | str]]) -> tuple[Mark
     rows = [
         [
             f"{label}, {fit.name}",
-            f"{fit.cllr:.4f} ({fit.cllr_interval.low:.4f} to {fit.cllr_interval.high:.4f})",
-            f"{check.min_cllr:.4f} ({check.min_cllr_interval.low:.4f} to {check.min_cllr_interval.high:.4f})",
-            f"{fit.loss:.4f} ({fit.loss_interval.low:.4f} to {fit.loss_interval.high:.4f})",
+            _bits(fit.cllr, fit.cllr_interval),
+            _bits(check.min_cllr, check.min_cllr_interval),
+            _bits(fit.loss, fit.loss_interval),
             f"{check.fitted[0]:,} + {check.fitted[1]:,}",
             f"{check.tested[0]:,} + {check.tested[1]:,}",
         ]
@@ -240,6 +243,10 @@ def ratios_section(checks: Sequence[tuple[str, RatioCheck | str]]) -> tuple[Mark
     caption = "95 % intervals by bootstrap over the tested subjects, the fit being held; counts are mated + non-mated"
     parts += [element("div", drawing.markup, class_="plots"), table(caption, head, rows)]
     return section("ratios", "Likelihood ratios", *parts), [drawing]
+
+
+def _bits(value: float, interval: Interval) -> Markup:
+    return over(f"{value:.4f}", f"{interval.low:.4f} to {interval.high:.4f}")
 
 
 def quality_section(systems: Sequence[SystemFigures]) -> tuple[Markup, list[Drawing]]:

@@ -130,12 +130,15 @@ def _change(figure: PairedFigure) -> str:
 
 
 def refused(systems: Sequence[SystemFigures]) -> Markup:
-    """What was asked for and is not in the tables, and why."""
-    items = [
-        element("li", element("strong", f"{figures.label}, FMR {rate(value)} ({one_in(value)}): "), why)
-        for figures in systems
-        for value, why in sorted(figures.system.result.refused.items(), reverse=True)
-    ]
+    """What was asked for and is not in the tables, and why; what all systems share is said once."""
+    whom: dict[tuple[float, str], list[str]] = {}
+    for figures in systems:
+        for value, why in figures.system.result.refused.items():
+            whom.setdefault((value, why), []).append(figures.label)
+    items = []
+    for (value, why), labels in sorted(whom.items(), key=lambda entry: -entry[0][0]):
+        name = "" if len(labels) == len(systems) else f"{labels[0]}, "
+        items.append(element("li", element("strong", f"{name}FMR {rate(value)} ({one_in(value)}): "), why))
     if not items:
         return Markup("")
     return join([element("h3", "Refused"), element("ul", *items)])

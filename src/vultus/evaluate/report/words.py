@@ -49,7 +49,8 @@ def signed(value: float, low: float, high: float) -> tuple[str, str]:
     """A difference of shares in percentage points, and its bounds."""
     size = max(abs(low), abs(high), 1e-9) * 100
     digits = min(6, max(1, 1 - math.floor(math.log10(size))))
-    return f"{100 * value:+.{digits}f}", f"{100 * low:+.{digits}f} to {100 * high:+.{digits}f}"
+    texts = [f"{100 * x:+.{digits}f}" if x else f"{0:.{digits}f}" for x in (value, low, high)]
+    return texts[0], f"{texts[1]} to {texts[2]}"
 
 
 def rate(value: float) -> str:
