@@ -30,7 +30,7 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def document(capsys: pytest.CaptureFixture[str]) -> Any:  # noqa: ANN401
+def document(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
@@ -73,7 +73,12 @@ def test_an_own_threshold_decides_and_states_no_rate(portraits: Path, capsys: py
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("missing.jpg", "source_unavailable"), ("broken.jpg", "parse_error"), ("empty.jpg", "no_face"), (".", "source_unavailable")],
+    [
+        ("missing.jpg", "source_unavailable"),
+        ("broken.jpg", "parse_error"),
+        ("empty.jpg", "no_face"),
+        (".", "source_unavailable"),
+    ],
 )
 def test_verify_reports_a_typed_error_with_exit_code_2(
     portraits: Path, capsys: pytest.CaptureFixture[str], name: str, code: str
@@ -152,7 +157,9 @@ def test_the_demo_decides_every_probe_and_draws_a_sheet(tmp_path: Path, capsys: 
         assert picture.size[0] > 600
 
 
-def test_the_demo_groups_a_folder_of_photos(portraits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_groups_a_folder_of_photos(
+    portraits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["demo", str(portraits), "--out", str(tmp_path), "--json"]) == 0
     person = {Path(p["photo"]).name: p["decision"] for p in document(capsys)["probes"]}
     assert set(person) == {"astronaut.jpg", "mirrored.png", "hopper.jpg"}

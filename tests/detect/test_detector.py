@@ -68,6 +68,14 @@ def test_a_face_that_fills_the_photo_is_found(face: int, detector: Detector, ast
         assert len(faces) == 1
 
 
+@pytest.mark.parametrize("side", [640, 2_000])
+def test_a_photo_that_is_all_face_is_looked_at_small(side: int, detector: Detector, hopper: UInt8Array) -> None:
+    """At 640 pixels the detector is unsure of it (0.7), at 256 it is sure."""
+    photo = scaled(np.ascontiguousarray(hopper[120:332, 183:353]), side / 212)
+    (face,) = detector(photo, min_face=side / 4)
+    assert face.scores[0] > 0.9
+
+
 def test_a_face_of_2000_pixels_in_a_larger_photo_is_found(detector: Detector, astronaut: UInt8Array) -> None:
     factor = 2_000 / 113
     photo = scaled(np.ascontiguousarray(astronaut[20:260, 90:330]), factor)

@@ -209,7 +209,7 @@ def _write_report(
         system=Evaluated(extraction, result, system_facts(recognizer), searches=searches),
         command=shlex.join(["vultus", *sys.argv[1:]]),
         other=other,
-        cross_pairs=True,
+        cross_pairs=protocol.named,
         pictures=reporting.pictures and contents is None,
     )
     if not json:

@@ -30,6 +30,8 @@ class Pairs:
         folds: (n,) fold of each comparison, where the protocol has folds.
         groups: by name of a grouping, (n,) label of each comparison.
         notes: what was noticed while reading, such as duplicate pairs, for the report.
+        named: False where subjects are only inferred from mated pairs, so that two of them may be one person; pairs that
+            the protocol does not list are then not known to be non-mated.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Pairs:
     folds: IntArray | None = None
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    named: bool = True
 
     def __post_init__(self) -> None:
         n = len(self.first)
@@ -120,14 +123,17 @@ def read_people(root: str | Path, *, name: str | None = None) -> People:
     names: list[str] = []
     files: list[str] = []
     subjects: list[int] = []
+    other = ""
     for person in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
         photos = sorted(
             f for f in person.iterdir() if f.suffix.lower() in PHOTO_SUFFIXES and not f.name.startswith(".")
         )
+        other = other or next((f.suffix for f in person.iterdir() if f.suffix.lower() not in PHOTO_SUFFIXES), "")
         if photos:
             files += [str(f) for f in photos]
             subjects += [len(names)] * len(photos)
             names.append(person.name)
     if not names:
-        raise BadArgument(f"{str(root)!r} holds no photos in folders of people (root/<subject>/<photo>)")
+        hint = f"; its {other} files are not read: convert them to JPEG, PNG or WebP" if other else ""
+        raise BadArgument(f"{str(root)!r} holds no photos in folders of people (root/<subject>/<photo>){hint}")
     return People(name or folder.name, tuple(names), tuple(files), np.asarray(subjects, dtype=np.intp))

@@ -144,7 +144,7 @@ def measure_verification(
         extraction: templates of its files.
         rates: false match rates to give FNMR at; what the data cannot support is refused by name.
         cross_pairs: take thresholds for rates that the protocol's own non-mated pairs cannot support from all
-            cross-subject pairs of its files, one file a subject.
+            cross-subject pairs of its files, one file a subject, if its subjects are named.
         replicates, seed: of the bootstrap over subjects.
 
     Raises:
@@ -160,7 +160,7 @@ def measure_verification(
             points.append(_of_pairs(pairs, scores, curve, rate))
         except TooFewComparisons as problem:
             refused[rate] = str(problem)
-    if cross_pairs and refused:
+    if cross_pairs and refused and pairs.named:
         rest = [r for r in rates if r in refused]
         found, refused = _of_all_pairs(pairs, extraction, scores[pairs.mated], mated_subjects, rest, replicates, seed)
         points += found

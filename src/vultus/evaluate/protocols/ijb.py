@@ -182,6 +182,7 @@ def read_template_pairs(root: str | Path, templates: Templates, data: str = "ijb
         mated,
         subjects,
         notes=templates.notes,
+        named=False,
     )
 
 

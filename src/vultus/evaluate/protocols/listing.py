@@ -102,7 +102,8 @@ def pairs_of(
         seen += missing(index)
     if number.max() == 0:
         seen.append("all photos show one subject")
-    return Pairs(name, tuple(index), first, second, mated, number, folds, groups or {}, (*seen, *said))
+    named = subjects is not None and not said
+    return Pairs(name, tuple(index), first, second, mated, number, folds, groups or {}, (*seen, *said), named)
 
 
 def missing(files: Collection[str]) -> list[str]:
