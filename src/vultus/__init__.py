@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vultus.image import Limits, Photo, read_image
     from vultus.quality import Quality, measure_quality
     from vultus.recognizer import Recognizer, Sample
-    from vultus.types import Candidate, Faces, Template, Threshold, Verification
+    from vultus.types import Candidate, Faces, SearchThreshold, Template, Threshold, Verification
     from vultus.weights import Manifest, load_manifest, save_manifest
 
 __version__ = "0.1.0"
@@ -34,6 +34,7 @@ __all__ = [
     "Quality",
     "Recognizer",
     "Sample",
+    "SearchThreshold",
     "Template",
     "Threshold",
     "Verification",
@@ -60,7 +61,7 @@ _ROOMS = {
     "vultus.image": ("Limits", "Photo", "read_image"),
     "vultus.quality": ("Quality", "measure_quality"),
     "vultus.recognizer": ("Recognizer", "Sample"),
-    "vultus.types": ("Candidate", "Faces", "Template", "Threshold", "Verification"),
+    "vultus.types": ("Candidate", "Faces", "SearchThreshold", "Template", "Threshold", "Verification"),
     "vultus.weights": ("Manifest", "load_manifest", "save_manifest"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}

@@ -128,6 +128,45 @@ class Threshold:
     fnmr: float | None = None
 
 
+@export("vultus.SearchThreshold")
+@dataclass(frozen=True, slots=True)
+class SearchThreshold:
+    """A score from which on a search names somebody, with the rate that was measured there.
+
+    Args:
+        value: a candidate's score must reach it.
+        fpir: false positive identification rate that it was chosen for.
+        gallery_size: how many templates each search was compared with.
+        searches: how many non-mated searches it was measured on.
+        low, high: 95 % interval of the true FPIR at this threshold.
+        data: name of the data.
+        fnir: the false negative identification rate measured at the same threshold, where mated searches were at hand.
+
+    Raises:
+        BadArgument: numbers out of range.
+    """
+
+    value: float
+    fpir: float
+    gallery_size: int
+    searches: int
+    low: float
+    high: float
+    data: str
+    fnir: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (-1 <= self.value <= 1 and 0 < self.fpir < 1 and 0 <= self.low <= self.high <= 1):
+            raise BadArgument(
+                f"value {self.value!r}, fpir {self.fpir!r}, interval {self.low!r} to {self.high!r}; expected a score in "
+                "[-1, 1], a rate in (0, 1) and an interval of rates"
+            )
+        if self.gallery_size < 1 or self.searches < 1:
+            raise BadArgument(
+                f"{self.searches} searches in {self.gallery_size} templates; expected at least one of each"
+            )
+
+
 @export("vultus.Verification")
 @dataclass(frozen=True, slots=True)
 class Verification:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from itertools import pairwise
 
@@ -39,12 +40,20 @@ def test_small_photos_are_not_enlarged_in_the_first_view() -> None:
     assert coarse_view(100, 60) == View(1.0, 0, 0, 100, 60)
 
 
+def levels(tiles: list[View]) -> list[list[View]]:
+    """Tiles by scale, the finest first."""
+    scales = sorted({t.scale for t in tiles}, reverse=True)
+    return [[t for t in tiles if t.scale == s] for s in scales]
+
+
 @settings(max_examples=200)
 @given(sides, sides, smallest_faces)
-def test_tiles_cover_the_photo(width: int, height: int, min_face: float) -> None:
-    tiles = fine_views(width, height, min_face=min_face, smallest=SMALLEST)
-    if not tiles:
-        return
+def test_tiles_of_each_scale_cover_the_photo(width: int, height: int, min_face: float) -> None:
+    for tiles in levels(fine_views(width, height, min_face=min_face, smallest=SMALLEST)):
+        check_cover(tiles, width, height)
+
+
+def check_cover(tiles: list[View], width: int, height: int) -> None:
     scale = tiles[0].scale
     full = {True: max(1, round(width * scale)), False: max(1, round(height * scale))}
     rows, columns = spans(tiles, across=False), spans(tiles, across=True)
@@ -67,12 +76,10 @@ def test_tiles_cover_the_photo(width: int, height: int, min_face: float) -> None
 def test_every_face_of_its_sizes_is_whole_in_a_tile(
     width: int, height: int, min_face: float, share: float, place: float
 ) -> None:
-    tiles = fine_views(width, height, min_face=min_face, smallest=SMALLEST)
-    if not tiles:
-        return
-    for across, length in ((True, width), (False, height)):
+    every = levels(fine_views(width, height, min_face=min_face, smallest=SMALLEST))
+    for tiles, (across, length) in itertools.product(every, ((True, width), (False, height))):
         full = max(1, round(length * tiles[0].scale))
-        size = min(share * min(tiles[0].largest, views._TILE / 2 - 4), full)
+        size = min(share * tiles[0].largest, full)
         start = place * (full - size)
         whole = [
             1
@@ -85,13 +92,13 @@ def test_every_face_of_its_sizes_is_whole_in_a_tile(
 
 @settings(max_examples=200)
 @given(sides, sides, smallest_faces)
-def test_what_is_too_large_for_a_tile_is_large_enough_in_the_first_view(
+def test_what_is_too_large_for_a_tile_is_large_enough_in_the_next_coarser_view(
     width: int, height: int, min_face: float
 ) -> None:
-    tiles = fine_views(width, height, min_face=min_face, smallest=SMALLEST)
-    if tiles:
-        in_first_view = tiles[0].largest / tiles[0].scale * first_view(width, height).scale
-        assert in_first_view >= SMALLEST
+    every = levels(fine_views(width, height, min_face=min_face, smallest=SMALLEST))
+    scales = [*(tiles[0].scale for tiles in every), first_view(width, height).scale]
+    for tiles, scale in zip(every, scales[1:], strict=True):
+        assert tiles[0].largest / tiles[0].scale * scale >= SMALLEST
 
 
 @settings(max_examples=200)

@@ -37,6 +37,12 @@ def calibrate(
         str | None, typer.Option("--name", help="Name of the data, as it shall stand in the manifest.")
     ] = None,
     fmr: Annotated[list[float] | None, typer.Option("--fmr", help="False match rate; may be repeated.")] = None,
+    fpir: Annotated[
+        list[float] | None, typer.Option("--fpir", help="False positive rate of searches; may be repeated.")
+    ] = None,
+    gallery_size: Annotated[
+        int | None, typer.Option("--gallery-size", min=1, help="Subjects enrolled, for --fpir.")
+    ] = None,
     face: Annotated[str, typer.Option("--face", help="Which face is meant: largest, central or one.")] = "largest",
     model: Model = None,
     detector: DetectorName = None,
@@ -58,7 +64,14 @@ def calibrate(
     )
     with progress(len(people.files), "embedding", quiet=json) as advance:
         extraction = evaluate.extract(people.files, recognizer, policy=face, progress=advance)  # type: ignore[arg-type]
-    measured = evaluate.measure_calibration(people, extraction, recognizer, rates=tuple(fmr or FMRS))
+    measured = evaluate.measure_calibration(
+        people,
+        extraction,
+        recognizer,
+        rates=tuple(fmr or FMRS),
+        search_rates=tuple(fpir or ()),
+        gallery_size=gallery_size,
+    )
     if write is not None:
         from dataclasses import replace
 
@@ -83,6 +96,11 @@ def calibrate(
                 for t in measured.thresholds
             ],
         )
+        for t in measured.searches:
+            console.print(
+                f"FPIR {t.fpir:g} at {t.gallery_size:,} subjects: threshold {t.value:.4f} ({t.low:.2e} to {t.high:.2e} over "
+                f"{t.searches:,} searches)"
+            )
         if measured.weight is not None and measured.bias is not None:
             console.print(
                 f"log likelihood ratio = {measured.weight:.3f} * score {measured.bias:+.3f}; "

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 FIRST = 640
 _TILE = 960
+_WHOLE = 400  # faces up to this size are whole in one of the overlapping tiles
+_STEP = 6.0  # between two finer scales
 _COARSE = 256
 _WORTH = 1.25  # a finer scale pays only if it is larger than the first by this factor
 _ENLARGED = 4_000_000  # small faces are enlarged as long as the photo does not come to more pixels than this
@@ -63,12 +65,20 @@ def fine_views(width: int, height: int, *, min_face: float, smallest: int) -> li
     fine = min(smallest / min_face, limit)
     if fine <= first * _WORTH:
         return []
-    # whatever is larger than this is large enough in the first view
-    largest = 1.5 * smallest * fine / first
+    enough = 1.5 * smallest / first  # whatever is larger than this in the photo is large enough in the first view
+    views = _tiles(width, height, fine, largest=min(enough * fine, _WHOLE))
+    while fine * enough > _WHOLE:
+        fine = max(fine / _STEP, first)
+        views += _tiles(width, height, fine, largest=min(enough * fine, _WHOLE))
+    return views
+
+
+def _tiles(width: int, height: int, scale: float, *, largest: float) -> list[View]:
+    """The scaled photo in tiles that overlap by more than the largest face they answer for."""
     overlap = min(math.ceil(largest * 1.2), _TILE // 2)
-    w, h = _scaled(width, fine), _scaled(height, fine)
+    w, h = _scaled(width, scale), _scaled(height, scale)
     return [
-        View(fine, x0, y0, x1 - x0, y1 - y0, (x0 > 0, y0 > 0, x1 < w, y1 < h), largest)
+        View(scale, x0, y0, x1 - x0, y1 - y0, (x0 > 0, y0 > 0, x1 < w, y1 < h), largest)
         for y0, y1 in _spans(h, overlap)
         for x0, x1 in _spans(w, overlap)
     ]

@@ -11,10 +11,11 @@ from vultus.calibrate import fit_logistic
 from vultus.errors import TooFewComparisons
 from vultus.evaluate.bootstrap import bootstrap_all_pairs
 from vultus.evaluate.extraction import Extraction
+from vultus.evaluate.open_set import measure_open_set
 from vultus.evaluate.protocol import People
 from vultus.evaluate.streams import all_pairs_tail
 from vultus.recognizer import Recognizer
-from vultus.types import Float64Array, Threshold
+from vultus.types import Float64Array, SearchThreshold, Threshold
 from vultus.weights.manifest import ScoreCalibration
 
 FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
@@ -28,6 +29,8 @@ def measure_calibration(
     recognizer: Recognizer,
     *,
     rates: Sequence[float] = FMRS,
+    search_rates: Sequence[float] = (),
+    gallery_size: int | None = None,
     replicates: int = 1_000,
     seed: int = 0,
 ) -> ScoreCalibration:
@@ -41,6 +44,8 @@ def measure_calibration(
         extraction: templates of its files, by `recognizer`.
         recognizer: the system that the thresholds belong to.
         rates: false match rates.
+        search_rates: false positive identification rates to measure thresholds for, by open-set searches.
+        gallery_size: subjects enrolled in those searches.
         replicates, seed: of the bootstrap.
 
     Raises:
@@ -85,6 +90,37 @@ def measure_calibration(
         bias=bias,
         data=f"{people.name}: {len(subjects):,} subjects, {len(usable):,} mated pairs",
         thresholds=tuple(thresholds),
+        searches=_searches(people, extraction, search_rates, gallery_size, replicates, seed) if search_rates else (),
+    )
+
+
+def _searches(
+    people: People, extraction: Extraction, rates: Sequence[float], gallery_size: int | None, replicates: int, seed: int
+) -> tuple[SearchThreshold, ...]:
+    """Thresholds of searches; a rate that too few pairs of subjects stand behind is refused, not written down."""
+    result = measure_open_set(
+        people, extraction, gallery_size=gallery_size, rates=tuple(rates), replicates=replicates, seed=seed
+    )
+    if result.refused:
+        raise TooFewComparisons("; ".join(result.refused.values()))
+    weak = [p for p in result.points if not p.supported]
+    if weak:
+        raise TooFewComparisons(
+            f"the false positives at FPIR {weak[0].fpir:g} come from {weak[0].subject_pairs} pairs of subjects, fewer than "
+            "30; ask for a higher rate, or bring more people"
+        )
+    return tuple(
+        SearchThreshold(
+            value=round(p.threshold, 6),
+            fpir=p.fpir,
+            gallery_size=result.gallery_size,
+            searches=p.n_non_mated,
+            low=p.fpir_interval.low,
+            high=p.fpir_interval.high,
+            data=people.name,
+            fnir=p.fnir,
+        )
+        for p in sorted(result.points, key=lambda p: -p.fpir)
     )
 
 

@@ -31,6 +31,7 @@ _OPENERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_PNG_METADATA = (b"eXIf", b"Raw profile type", b"Orientation")
 _AVIF_BRANDS = {b"avif", b"avis"}
 _REFUSED = (
     (b"GIF8", "GIF"),
@@ -174,10 +175,12 @@ class _HeifPicture(Image.Image):
         return picture
 
 
-def orientation(picture: Image.Image) -> int:
+def orientation(picture: Image.Image, content: bytes | None = None) -> int:
     """The EXIF orientation, 1 to 8; 1 where there is none or none that makes sense."""
     if isinstance(picture, _HeifPicture):
         return 1  # the library has turned it already
+    if picture.format == "PNG" and content is not None and not any(mark in content for mark in _PNG_METADATA):
+        return 1  # asking the library would decode all pixels, after which metadata may stand
     try:
         value = picture.getexif().get(0x0112, 1)
     except Exception:  # noqa: BLE001 - damaged metadata is no reason to refuse the pixels

@@ -94,7 +94,7 @@ class Photo:
 
     def _decode(self, longest: int | None) -> tuple[UInt8Array, float]:
         picture = open_encoded(cast("bytes", self._content), self._limits)
-        turned = orientation(picture)
+        turned = orientation(picture, self._content)
         scale = 1.0
         if longest is not None and picture.format == "JPEG":
             full = max(picture.size)
@@ -164,7 +164,7 @@ def open_photo(source: ImageSource, *, limits: Limits | None = None, background:
             f"cannot read a photo from {type(source).__name__}; expected a path, bytes, a file object, a PIL image or an array"
         )
     picture = open_encoded(content, limits)
-    width, height = picture.size if orientation(picture) < 5 else picture.size[::-1]
+    width, height = picture.size if orientation(picture, content) < 5 else picture.size[::-1]
     return Photo(width=width, height=height, content=content, pixels=None, limits=limits, background=background)
 
 

@@ -79,12 +79,14 @@ class Graph:
 
 
 def copied(message: Any) -> Any:
+    """A protobuf message of its own, for a list that is about to be emptied."""
     twin = type(message)()
     twin.CopyFrom(message)
     return twin
 
 
 def renamed(names: Any, old: str, new: str) -> None:
+    """Put one name in the place of another, in a list of names of a node."""
     for i, name in enumerate(names):
         if name == old:
             names[i] = new

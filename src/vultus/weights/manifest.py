@@ -16,7 +16,7 @@ from typing import Literal
 from vultus._export import export
 from vultus.errors import ManifestError
 from vultus.tables import from_table, to_table
-from vultus.types import Threshold
+from vultus.types import SearchThreshold, Threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,7 @@ class ScoreCalibration:
         weight, bias: natural log-likelihood ratio = weight * score + bias.
         data: what the two were fitted on.
         thresholds: measured false match rates.
+        searches: measured false positive identification rates.
     """
 
     score: Literal["cosine", "cosine+mirror"]
@@ -139,6 +140,7 @@ class ScoreCalibration:
     bias: float | None = None
     data: str | None = None
     thresholds: tuple[Threshold, ...] = ()
+    searches: tuple[SearchThreshold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
