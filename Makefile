@@ -42,6 +42,7 @@ format: $(VENV)/.dev
 	touch $@
 
 bench: .venv-bench/.ready
+	.venv-bench/bin/python benchmarks/evaluate/all_pairs.py --out out/bench/all_pairs.json
 	.venv-bench/bin/python benchmarks/core/run.py --out out/bench/core.json
 
 clean:

@@ -513,7 +513,7 @@ def test_prepared_weights_are_kept_where_the_cache_option_says(tmp_path: Path) -
 
 
 def test_the_model_id_names_everything_that_makes_a_score(recognizer: Recognizer) -> None:
-    assert recognizer.model_id == f"{recognizer.embedder.id}+{recognizer.detector.id}+arcface-112/1"
+    assert recognizer.model_id == f"{recognizer.embedder.id}+{recognizer.detector.id}+arcface-112/2"
 
 
 def test_templates_hold_what_they_were_made_with(recognizer: Recognizer, astronaut: UInt8Array) -> None:

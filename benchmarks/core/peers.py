@@ -17,7 +17,8 @@ import onnxruntime
 import openvino
 
 from vultus.weights import find_weights, load_manifest, prepared_weights
-from vultus.weights.prepare import Graph, drop_inference_noops, fold_constants, free_dimensions
+from vultus.weights.graph import Graph
+from vultus.weights.passes import drop_inference_noops, fold_constants, free_dimensions
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

@@ -44,7 +44,7 @@ class Target:
 TARGETS = (
     Target("1", "embedding, one crop", "vultus", "cpu_ratio", 0.50),
     Target("1", "detection, 640x480", "vultus, one pass", "cpu_ratio", 0.50),
-    Target("1", "12 MP JPEG, file to faces", "vultus", "cpu_ratio", 0.40),
+    Target("1", "12 MP JPEG, file to faces, default resize", "vultus", "cpu_ratio", 0.40),
     Target("scaling", "portraits, one thread and two", "vultus, 2 threads", "wall_ratio", 1 / 1.7),
 )
 _AGREEMENT = {"cosine": 0.9999, "iou": 0.9}

@@ -10,7 +10,7 @@ from vultus.geometry import fit_similarity
 from vultus.image import ImageSource, open_photo, warp
 from vultus.types import Faces, Float64Array, UInt8Array
 
-ALIGNMENT = 1  # part of a model's identity: a changed alignment makes other embeddings
+ALIGNMENT = 2  # part of a model's identity: a changed alignment makes other embeddings
 
 # Where the landmarks of `Faces` belong in a crop of 112 x 112 pixels; the five-point template that ArcFace (Deng et al.
 # 2019) and most models after it are trained with.

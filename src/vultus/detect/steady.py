@@ -1,8 +1,8 @@
 """A second look at faces that were found, for exact landmarks.
 
 A detector places landmarks best within a range of sizes, and a first look at a whole photo shows most faces smaller than
-that. Each face is looked at again in a window of its own, and optionally in the mirrored window too, the landmarks of both
-then being averaged.
+that. Each face is looked at again in a window of its own, and optionally in the mirrored window too. The mean of all looks, the
+first included, is more exact and steadier than any of them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _SAME = 0.5
 
 
 def second_look(detector: Detector, photo: Photo, faces: Faces, *, mirror: bool = False) -> Faces:
-    """The same faces with landmarks from a second look; a face that is not found again keeps its landmarks.
+    """The same faces with the mean landmarks of the first and a second look; a face not found again keeps its own.
 
     Args:
         detector: that found them.
         photo: in which they were found.
         faces: n faces.
-        mirror: look at the mirrored windows too, and average.
+        mirror: look at the mirrored windows too.
     """
     if not len(faces):
         return faces
@@ -39,7 +39,7 @@ def second_look(detector: Detector, photo: Photo, faces: Faces, *, mirror: bool 
     maps[:, :, 2] += to_window[:, :, :2].sum(axis=2) * (0.5 / scale - 0.5)
     windows = warp(pixels, maps, (WINDOW, WINDOW))
     expected = apply_affine(to_window, faces.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
-    total, count = np.zeros((len(faces), 5, 2)), np.zeros(len(faces))
+    total, count = apply_affine(to_window, faces.landmarks), np.ones(len(faces))
     for flipped in (False, True) if mirror else (False,):
         seen = detector.single_look(np.ascontiguousarray(windows[:, :, ::-1]) if flipped else windows)
         for i, found in enumerate(seen):
@@ -47,10 +47,8 @@ def second_look(detector: Detector, photo: Photo, faces: Faces, *, mirror: bool 
             if landmarks is not None:
                 total[i] += landmarks
                 count[i] += 1
-    again = count > 0
-    points = faces.landmarks.astype(np.float64)
-    mean = total[again] / count[again, None, None]
-    points[again] = (mean - to_window[again, None, :, 2]) / to_window[again, None, :1, 0]
+    mean = total / count[:, None, None]
+    points = (mean - to_window[:, None, :, 2]) / to_window[:, None, :1, 0]
     return Faces(faces.boxes, points.astype(np.float32), faces.scores)
 
 
