@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vultus.compare import score, similarity, template_of, top_k
     from vultus.detect import Detector, choose
     from vultus.embed import Embedder
+    from vultus.gallery import Gallery
     from vultus.geometry import fit_similarity
     from vultus.image import Limits, Photo, read_image
     from vultus.quality import Quality, measure_quality
@@ -28,6 +29,7 @@ __all__ = [
     "Detector",
     "Embedder",
     "Faces",
+    "Gallery",
     "Limits",
     "Manifest",
     "Photo",
@@ -57,6 +59,7 @@ _ROOMS = {
     "vultus.compare": ("score", "similarity", "template_of", "top_k"),
     "vultus.detect": ("Detector", "choose"),
     "vultus.embed": ("Embedder",),
+    "vultus.gallery": ("Gallery",),
     "vultus.geometry": ("fit_similarity",),
     "vultus.image": ("Limits", "Photo", "read_image"),
     "vultus.quality": ("Quality", "measure_quality"),
