@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vultus.cli.figures import show_detection, show_groups, show_identification, show_severity, show_verification
+from vultus.cli.figures import (
+    show_detection,
+    show_groups,
+    show_identification,
+    show_severity,
+    show_transfer,
+    show_verification,
+)
 from vultus.cli.output import (
     FAILED,
     OK,
@@ -225,6 +232,9 @@ def folder(
     gallery_photos: Annotated[int, typer.Option("--gallery-photos", min=1, help="Photos of each.")] = 1,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Galleries drawn.")] = 10,
     fpir: Annotated[list[float] | None, typer.Option("--fpir", help="False positive rate; may be repeated.")] = None,
+    transfer: Annotated[
+        bool, typer.Option("--transfer", help="Also: does a threshold from one half of the people hold on the other?")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
     face: Face = "largest",
     fmr: Rates = None,
@@ -259,13 +269,27 @@ def folder(
         rates=tuple(fpir or RATES),
         seed=seed,
     )
+    halves = None
+    if transfer:
+        halves = evaluate.measure_transfer(
+            people,
+            extraction,
+            fpir=max(fpir or RATES),
+            gallery_size=gallery_size,
+            gallery_photos=gallery_photos,
+            repeats=repeats,
+            seed=seed,
+        )
     if report is not None:
         reporting = Reporting(report, compare, pictures)
         _write_report(protocol, recognizer, extraction, result, fmr, face, reporting, json=json, searches=searches)
     if json:
-        print_json({**result.to_dict(), "identification": searches.to_dict()})
+        record = {**result.to_dict(), "identification": searches.to_dict()}
+        print_json(record | ({"transfer": halves.to_dict()} if halves else {}))
     else:
         show_identification(searches, asked=fpir)
+        if halves is not None:
+            show_transfer(halves)
         show_verification(result, asked=fmr)
     return FAILED if (fmr and result.refused) or (fpir and searches.refused) else OK
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         IdentificationResult,
         Interval,
         SeverityResult,
+        TransferResult,
         VerificationResult,
     )
 
@@ -76,6 +77,14 @@ def show_identification(result: IdentificationResult, *, asked: list[float] | No
     for rate, why in result.refused.items():
         if asked:
             warn(f"FPIR {rate:g} is refused: {why}")
+
+
+def show_transfer(result: TransferResult) -> None:
+    """What became of a threshold that was chosen on other people."""
+    console.print(
+        f"threshold {result.threshold:.4f} for FPIR {result.fpir:g} from one half of the people, N = {result.gallery_size:,}: "
+        f"FPIR {result.realised:.3%} ({_bounds(result.realised_interval)}) on the other half"
+    )
 
 
 def show_severity(result: SeverityResult) -> None:
