@@ -159,7 +159,15 @@ def test_codes_come_back_from_arrays(unit: Unit) -> None:
     assert again is not None
     assert len(again) == 3001
     probe = again.rotated(unit(1, 48)[0])
-    whole = Codes(again.index, sections["rotation"], sections["envelope"], sections["awkward"], [1])
+    whole = Codes(
+        again.index,
+        sections["rotation"],
+        sections["along"],
+        sections["across"],
+        sections["envelope"],
+        sections["awkward"],
+        [1],
+    )
     assert np.array_equal(again.index.search(probe, 50)[1], whole.index.search(probe, 50)[1])
     assert again.least(0.5) == whole.least(0.5)
     assert codes_of({}, 3001, 48) is None

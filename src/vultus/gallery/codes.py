@@ -26,7 +26,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from vultus.types import Float64Array, FloatArray, IntArray
+from vultus.types import BoolArray, Float64Array, FloatArray, IntArray
 
 SMALLEST, LARGEST = 32, 512  # dimensions: below there is nothing to gain, above the scan's 16-bit sums overflow
 MISSED = 1e-8
@@ -35,6 +35,7 @@ _AWKWARD = 3e-4
 _REFERENCE = 0.45
 _BATCH = 16_384
 _ROUNDING = 1e-4
+_LENGTHS = 1 - 2.5e-3  # lengths are 1 to 1e-3, so a cosine is at least this share of a score
 
 # The 16 points that represent the two-dimensional normal distribution with the least mean squared error (Lloyd's rule
 # on a fine grid): 0.1076 of the variance.
@@ -56,6 +57,7 @@ class Codes:
     Args:
         index: the packed codes.
         rotation: (D, d) float32 with orthonormal columns, drawn at random for this gallery.
+        along, across: (n,) float32, <x, c> and |c'| of each row.
         envelope: (129,) the least product of a row with a probe of score 0, 1/128, ... 1, but for probability p.
         awkward: places of rows that the envelope does not hold for.
         hint: how many rows searches have needed lately, its only element.
@@ -63,6 +65,8 @@ class Codes:
 
     index: Any
     rotation: FloatArray
+    along: FloatArray
+    across: FloatArray
     envelope: Float64Array
     awkward: IntArray
     hint: list[int]
@@ -76,8 +80,9 @@ class Codes:
         even = dimension + dimension % 2
         q, r = np.linalg.qr(np.random.default_rng().standard_normal((even, even)))
         rotation = np.ascontiguousarray((q * np.sign(np.diag(r)))[:, :dimension], dtype=np.float32)
+        parts = np.zeros((2, 0), dtype=np.float32)
         none = np.zeros(0, dtype=np.intp)
-        return cls(_new_index(even), rotation, np.full(_STEPS + 1, np.inf), none, [512])
+        return cls(_new_index(even), rotation, parts[0], parts[1], np.full(_STEPS + 1, np.inf), none, [512])
 
     def copy(self) -> Codes:
         """The same codes, to be extended without disturbing whoever searches these."""
@@ -85,10 +90,11 @@ class Codes:
 
     def append(self, rows: FloatArray) -> Codes:
         """These codes and those of further rows; these must not be used any more."""
-        index, envelope, awkward = self.index, self.envelope, [self.awkward]
+        index, envelope, awkward, parts = self.index, self.envelope, [self.awkward], [(self.along, self.across)]
         for first in range(0, len(rows), _BATCH):
             start, batch = int(index.ntotal), rows[first : first + _BATCH]
             along, across = _add(index, self.rotation, batch)
+            parts.append((along.astype(np.float32), across.astype(np.float32)))
             erased = ~batch.any(axis=1)  # the rows of deleted templates, which nothing needs to find
             reference = _least(along, across, np.array([_REFERENCE]), len(self.rotation))[:, 0]
             odd = ~erased & (reference < _usual(len(self.rotation)))
@@ -97,7 +103,8 @@ class Codes:
             if usual.any():
                 least = _least(along[usual], across[usual], np.arange(_STEPS + 1) / _STEPS, len(self.rotation))
                 envelope = np.minimum(envelope, least.min(axis=0))
-        return Codes(index, self.rotation, envelope, np.concatenate(awkward), self.hint)
+        all_along, all_across = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Codes(index, self.rotation, all_along, all_across, envelope, np.concatenate(awkward), self.hint)
 
     def rotated(self, probe: FloatArray) -> FloatArray:
         """(1, D) the probe in the codes' system, of length 1."""
@@ -117,12 +124,23 @@ class Codes:
         """What the product of a row that scores that much, or more, is at least, awkward rows excepted."""
         if score <= 0:
             return -math.inf
-        return float(self.envelope[math.floor(_STEPS * score * (1 - 2.5e-3))])  # lengths are 1 to 1e-3
+        return float(self.envelope[math.floor(_STEPS * score * _LENGTHS)])
 
     def below(self, product: float) -> float:
         """The score that rows whose product is at most this stay below, awkward rows excepted."""
         sure = np.flatnonzero(self.envelope > product)
-        return math.inf if not len(sure) else sure[0] / _STEPS / (1 - 2.5e-3)
+        return math.inf if not len(sure) else sure[0] / _STEPS / _LENGTHS
+
+    def can_reach(self, places: IntArray, products: FloatArray, score: float) -> BoolArray:
+        """Which rows can score that much, by what their products are at most: all but those of probability p."""
+        if score <= 0:
+            return np.ones(len(places), dtype=np.bool_)
+        least = (
+            _LENGTHS * score * self.along[places]
+            - tail_point(len(self.rotation) - 1) * math.sqrt(1 - (_LENGTHS * score) ** 2) * self.across[places]
+        )
+        reach: BoolArray = products >= least - np.float32(1e-6)
+        return reach
 
 
 class CodesWriter:
@@ -156,6 +174,8 @@ class CodesWriter:
             "codes": packed,
             "code_masks": masks,
             "rotation": self._codes.rotation,
+            "along": self._codes.along,
+            "across": self._codes.across,
             "envelope": self._codes.envelope,
             "awkward": self._codes.awkward.astype(np.int64),
         }
@@ -163,7 +183,7 @@ class CodesWriter:
 
 def codes_of(sections: dict[str, np.ndarray[Any, Any]], count: int, dimension: int) -> Codes | None:
     """The codes of the first `count` rows from arrays of a file; None where those hold none."""
-    if not {"codes", "rotation", "envelope", "awkward"} <= sections.keys():
+    if not {"codes", "rotation", "along", "across", "envelope", "awkward"} <= sections.keys():
         return None
     rotation = sections["rotation"]
     index = _new_index(len(rotation))
@@ -172,7 +192,8 @@ def codes_of(sections: dict[str, np.ndarray[Any, Any]], count: int, dimension: i
         return None
     faiss.copy_array_to_AlignedTable(packed, index.codes)
     index.ntotal, index.ntotal2 = count, len(packed) * 2 // index.M2
-    return Codes(index, rotation, sections["envelope"], sections["awkward"].astype(np.intp), [512])
+    parts = sections["along"], sections["across"]
+    return Codes(index, rotation, *parts, sections["envelope"], sections["awkward"].astype(np.intp), [512])
 
 
 def _new_index(dimension: int) -> Any:

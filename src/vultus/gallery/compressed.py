@@ -32,12 +32,12 @@ class CompressedScan:
         self._rotated = codes.rotated(probe)
         self._slack = codes.slack(self._rotated)
         self._tail = ExactScan(rows, probe, start=len(codes))
-        self._most = max(4 * _FEWEST, len(codes) // 32)
+        self._most = max(4 * _FEWEST, len(codes) // 12)
         self._products = np.zeros(0, dtype=np.float32)
 
     def nearest(self, count: int) -> tuple[IntArray, float]:
         """See `Scan`."""
-        places, floor = self._coded(max(count, self._codes.hint[0]))
+        places, floor = self._coded(max(count, self._codes.hint[0]), self._threshold)
         needed = int(np.count_nonzero(self._products >= self._codes.least(self._threshold) - self._slack))
         hint = self._codes.hint
         hint[0] = int(min(self._most, max(_FEWEST, 1.25 * needed, 0.98 * hint[0])))
@@ -48,20 +48,20 @@ class CompressedScan:
         """See `Scan`."""
         count = self._expected(self._codes.least(limit) - self._slack)
         if count <= self._most:
-            places, floor = self._coded(int(count))
+            places, floor = self._coded(int(count), limit)
             if floor <= limit:
                 return np.concatenate([places, self._tail.down_to(limit)])
         return ExactScan(self._rows, self._probe).down_to(limit)
 
-    def _coded(self, count: int) -> tuple[IntArray, float]:
-        """Places of the rows with the highest products, ascending, and what the others score below."""
+    def _coded(self, count: int, limit: float) -> tuple[IntArray, float]:
+        """Places, ascending, of the rows with the highest products that can reach the limit, and what others score below."""
         count = min(count, len(self._codes))
-        products, places = self._codes.index.search(self._rotated, count)
-        self._products = products[0]
-        if count == len(self._codes):
-            return np.arange(count), -math.inf
-        found = np.union1d(places[0], self._codes.awkward).astype(np.intp)
-        return found, self._codes.below(float(products[0, -1]) + self._slack)
+        found, at = self._codes.index.search(self._rotated, count)
+        products, places = found[0], at[0]
+        self._products = products
+        floor = self._codes.below(float(products[-1]) + self._slack) if count < len(self._codes) else -math.inf
+        kept = places[self._codes.can_reach(places, products + np.float32(self._slack), limit)]
+        return np.sort(np.concatenate([kept, self._codes.awkward])), floor
 
     def _expected(self, product: float) -> float:
         """About how many rows have at least this product, if the logarithm of their number falls as its square rises."""

@@ -60,6 +60,7 @@ class FileBase:
         self._rows = rows
         self._checks = checks
         self._checked = np.zeros(-(-len(rows) // BLOCK), dtype=np.bool_)
+        self._all_checked = False
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -81,9 +82,10 @@ class FileBase:
         Raises:
             Damaged: as for `part`.
         """
-        blocks = places // BLOCK
-        for block in np.unique(blocks[~self._checked[blocks]]).tolist():
-            self._check(block, subjects)
+        if not self._all_checked:
+            blocks = places // BLOCK
+            for block in np.unique(blocks[~self._checked[blocks]]).tolist():
+                self._check(block, subjects)
         return self._rows[places]
 
     def _check(self, block: int, subjects: Int64Array) -> None:
@@ -93,6 +95,7 @@ class FileBase:
         if len(wrong) and ((subjects[part][wrong] != GONE).any() or rows[wrong].any()):
             raise Damaged(f"rows {part.start + wrong[0]} and others")
         self._checked[block] = True
+        self._all_checked = bool(self._checked.all())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,8 @@ import numpy as np
 from vultus.gallery.rows import Rows, exact_scores
 from vultus.types import Float64Array, FloatArray, IntArray
 
+_MANY = 16_384
+
 By = Literal["max", "mean"]
 
 
@@ -40,10 +42,10 @@ class ExactScan:
     def __init__(self, rows: Rows, probe: FloatArray, *, start: int = 0) -> None:
         self._start = start
         self._scores = np.empty(len(rows) - start, dtype=np.float32)
+        products = _products_by_faiss if len(self._scores) >= _MANY else _products
         for place, block in rows.blocks(start):
-            np.dot(block, probe, out=self._scores[place - start : place - start + len(block)])
-        # A sum of d products in any order is off by at most d/2^24 of the product of the lengths, which are 1 to 1e-3.
-        self._slack = 1.02 * (rows.dimension + 2) / (1 << 24)
+            products(block, probe, self._scores[place - start : place - start + len(block)])
+        self._slack = rounding(rows.dimension)
 
     def nearest(self, count: int) -> tuple[IntArray, float]:
         """See `Scan`."""
@@ -53,6 +55,23 @@ class ExactScan:
     def down_to(self, limit: float) -> IntArray:
         """See `Scan`."""
         return np.flatnonzero(self._scores >= limit - self._slack) + self._start
+
+
+def rounding(dimension: int) -> float:
+    """How far a score in single precision can be off: a sum of d products in any order, of lengths that are 1 to 1e-3."""
+    return 1.02 * (dimension + 2) / (1 << 24)
+
+
+def _products(rows: FloatArray, probe: FloatArray, out: FloatArray) -> None:
+    np.dot(rows, probe, out=out)
+
+
+def _products_by_faiss(rows: FloatArray, probe: FloatArray, out: FloatArray) -> None:
+    """The same, which reads memory as quickly as it can be read; for it the package is worth loading."""
+    import faiss
+
+    pointers = (faiss.swig_ptr(array) for array in (out, probe, rows))
+    faiss.fvec_inner_products_ny(*pointers, rows.shape[1], len(rows))  # type: ignore[attr-defined]
 
 
 def at_least_the_best(scores: FloatArray, count: int) -> tuple[IntArray, float]:
@@ -105,6 +124,8 @@ def _ranked(
 ) -> tuple[list[int], list[float]]:
     """The best subjects among those who have a row at one of the places."""
     places = places[rows.usable(places, now)]
+    if threshold > -1:  # a subject below it with every template is below it
+        places = places[rows.gather(places) @ probe >= threshold - rounding(rows.dimension)]
     if by == "mean":
         everything = np.flatnonzero(np.isin(rows.subjects, np.unique(rows.subjects[places])))
         places = everything[rows.usable(everything, now)]
