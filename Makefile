@@ -28,6 +28,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks/gallery
 	$(BIN)/lint-imports
 	$(BIN)/vultus api --check api.json
 
