@@ -48,8 +48,10 @@ def test_thresholds_measured_on_searches_come_first(thresholds: tuple[Threshold,
     assert basis(0.01, 1200, [small, large]) == large
     assert basis(0.01, 5000, [small, large]) == large
     assert basis(1e-4, 1, [small, large]) == small
-    assert basis(0.01, 100, [own], [small, large]) == own
-    assert basis(1e-3, 90, [large], [small]) == large
+    assert basis(0.01, 5000, [own], [small, large]) == own
+    assert basis(0.01, 100, [own], [small, large]) == small  # measured at that size
+    assert basis(1e-3, 90, [large], [small]) == small
+    assert basis(0.1, 10, [own], [large]) == thresholds[0]  # neither was; comparisons allow a lower one
     assert basis(3e-6, 1, [own], [small]) == own
     with pytest.raises(NoThreshold):
         basis(1e-9, 1, [own], [small])

@@ -124,6 +124,19 @@ def test_a_file_that_cannot_be_opened_to_write_is_read(
     reader.close()
 
 
+def test_a_gallery_on_a_medium_where_no_log_can_be_made_is_read(
+    gallery: Gallery, template: Make, path: Path, fault: Fault
+) -> None:
+    gallery.enrol("ada", template(1))
+    gallery.close()
+    fault.error, fault.kinds, fault.at = apsw.CantOpenError, ("open",), 1  # the log's, not the database's
+    store = Store.open(path, read_only=True, vfs="faulty")
+    assert fault.fired
+    with store.reading() as reads:
+        assert [s.subject_id for s in reads.subjects()] == ["ada"]
+    store.close()
+
+
 def test_an_index_that_cannot_be_written_is_done_without(
     store: Store, template: Make, monkeypatch: pytest.MonkeyPatch, path: Path
 ) -> None:

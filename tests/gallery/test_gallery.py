@@ -15,6 +15,7 @@ from vultus import Template, Threshold
 from vultus.errors import (
     BadArgument,
     BadTemplate,
+    GalleryBusy,
     GalleryMissing,
     GalleryReadOnly,
     GalleryUnavailable,
@@ -402,3 +403,23 @@ def test_many_threads_share_a_gallery(gallery: Gallery, template: Make) -> None:
     assert problems == []
     assert len(gallery) == 6 * 10
     assert gallery.verify_integrity().ok
+
+
+def test_a_deletion_that_cannot_be_erased_at_once_is_done_all_the_same(
+    gallery: Gallery, template: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.enrol("ada", template(1))
+    gallery.enrol("bo", template(2))
+    with gallery._store.reading() as reads:
+        assert reads.revision() == 2  # somebody who still reads the state before
+        assert not gallery.delete("ada").erased
+    assert "ada" not in gallery
+    assert gallery.delete("bo").erased
+
+    def busy(*_: object) -> None:
+        raise GalleryBusy("busy")
+
+    gallery.enrol("cy", template(3))
+    monkeypatch.setattr(type(gallery._index), "erase", busy)
+    assert not gallery.delete("cy").erased
+    assert "cy" not in gallery

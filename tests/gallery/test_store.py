@@ -273,6 +273,28 @@ def test_a_long_transaction_elsewhere_gives_busy_within_bounds(store: Store, new
     impatient.close()
 
 
+def test_a_long_transaction_in_another_thread_gives_busy_within_bounds(new: New, path: Path) -> None:
+    store = Store.open(path, model="m", busy_seconds=0.05)
+    held, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.still():
+            held.set()
+            leave.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    with pytest.raises(GalleryBusy, match="another thread"):
+        enrol(store, "ada", new(1))
+    leave.set()
+    holder.join()
+    assert state(store) == {}
+    enrol(store, "bo", new(1))
+    assert list(state(store)) == ["bo"]
+    store.close()
+
+
 def test_a_gallery_is_pinned_to_its_model(store: Store, path: Path) -> None:
     with pytest.raises(ModelMismatch, match="another-net"):
         Store.open(path, model="another-net")

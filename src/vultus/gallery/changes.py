@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import numpy as np
 
+from vultus.errors import GalleryError
 from vultus.gallery.decide import Limit
 from vultus.gallery.intake import NewSubject, blank_template, new_templates, request_of
 from vultus.gallery.opened import Opened
@@ -208,7 +210,9 @@ class Changes(Opened):
 
     def _deleted(self, written: Written) -> Deletion:
         """Erase what an acknowledged deletion has left in the index and in the log."""
-        with self._store.reading() as reads:
-            numbers = reads.removed(after=written.revision - 1, upto=written.revision)
-        erased = self._index.erase(numbers)
-        return Deletion(written.templates, written.revision, self._store.erase() and erased)
+        erased = False
+        with suppress(GalleryError):  # the deletion itself is done and stays so
+            with self._store.reading() as reads:
+                numbers = reads.removed(after=written.revision - 1, upto=written.revision)
+            erased = self._index.erase(numbers) and self._store.erase()
+        return Deletion(written.templates, written.revision, erased)

@@ -19,6 +19,7 @@ Deviations: two-dimensional codes of 4 bits in place of 1 bit a number, and no f
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -28,11 +29,13 @@ import numpy as np
 
 from vultus.types import BoolArray, Float64Array, FloatArray, IntArray
 
+AnyFloats = FloatArray | Float64Array
 SMALLEST, LARGEST = 32, 512  # dimensions: below there is nothing to gain, above the scan's 16-bit sums overflow
 MISSED = 1e-8
 _STEPS = 128
-_AWKWARD = 3e-4
-_REFERENCE = 0.45
+_AWKWARD = 1e-3
+_REFERENCE = 0.55
+_DISTORTION = 0.1076
 _BATCH = 16_384
 _ROUNDING = 1e-4
 _LENGTHS = 1 - 2.5e-3  # lengths are 1 to 1e-3, so a cosine is at least this share of a score
@@ -60,6 +63,7 @@ class Codes:
         along, across: (n,) float32, <x, c> and |c'| of each row.
         envelope: (129,) the least product of a row with a probe of score 0, 1/128, ... 1, but for probability p.
         awkward: places of rows that the envelope does not hold for.
+        awkward_rows: those rows themselves, which every search looks at.
         hint: how many rows searches have needed lately, its only element.
     """
 
@@ -69,6 +73,7 @@ class Codes:
     across: FloatArray
     envelope: Float64Array
     awkward: IntArray
+    awkward_rows: FloatArray
     hint: list[int]
 
     def __len__(self) -> int:
@@ -80,9 +85,9 @@ class Codes:
         even = dimension + dimension % 2
         q, r = np.linalg.qr(np.random.default_rng().standard_normal((even, even)))
         rotation = np.ascontiguousarray((q * np.sign(np.diag(r)))[:, :dimension], dtype=np.float32)
-        parts = np.zeros((2, 0), dtype=np.float32)
-        none = np.zeros(0, dtype=np.intp)
-        return cls(_new_index(even), rotation, parts[0], parts[1], np.full(_STEPS + 1, np.inf), none, [512])
+        none, no_rows = np.zeros(0, dtype=np.float32), np.zeros((0, dimension), dtype=np.float32)
+        places = np.zeros(0, dtype=np.intp)
+        return cls(_new_index(even), rotation, none, none, np.full(_STEPS + 1, np.inf), places, no_rows, [512])
 
     def copy(self) -> Codes:
         """The same codes, to be extended without disturbing whoever searches these."""
@@ -90,7 +95,8 @@ class Codes:
 
     def append(self, rows: FloatArray) -> Codes:
         """These codes and those of further rows; these must not be used any more."""
-        index, envelope, awkward, parts = self.index, self.envelope, [self.awkward], [(self.along, self.across)]
+        index, envelope, parts = self.index, self.envelope, [(self.along, self.across)]
+        awkward, awkward_rows = [self.awkward], [self.awkward_rows]
         for first in range(0, len(rows), _BATCH):
             start, batch = int(index.ntotal), rows[first : first + _BATCH]
             along, across = _add(index, self.rotation, batch)
@@ -99,12 +105,14 @@ class Codes:
             reference = _least(along, across, np.array([_REFERENCE]), len(self.rotation))[:, 0]
             odd = ~erased & (reference < _usual(len(self.rotation)))
             awkward.append(start + np.flatnonzero(odd))
+            awkward_rows.append(batch[odd])
             usual = ~odd & ~erased
             if usual.any():
                 least = _least(along[usual], across[usual], np.arange(_STEPS + 1) / _STEPS, len(self.rotation))
                 envelope = np.minimum(envelope, least.min(axis=0))
         all_along, all_across = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Codes(index, self.rotation, all_along, all_across, envelope, np.concatenate(awkward), self.hint)
+        found = np.concatenate(awkward), np.concatenate(awkward_rows)
+        return Codes(index, self.rotation, all_along, all_across, envelope, *found, self.hint)
 
     def rotated(self, probe: FloatArray) -> FloatArray:
         """(1, D) the probe in the codes' system, of length 1."""
@@ -181,8 +189,17 @@ class CodesWriter:
         }
 
 
-def codes_of(sections: dict[str, np.ndarray[Any, Any]], count: int, dimension: int) -> Codes | None:
-    """The codes of the first `count` rows from arrays of a file; None where those hold none."""
+def codes_of(
+    sections: dict[str, np.ndarray[Any, Any]], count: int, dimension: int, take: Callable[[IntArray], FloatArray]
+) -> Codes | None:
+    """The codes of the first `count` rows from arrays of a file; None where those hold none.
+
+    Args:
+        sections: the arrays.
+        count: how many rows there are.
+        dimension: numbers in a row.
+        take: gives the rows at ascending places.
+    """
     if not {"codes", "rotation", "along", "across", "envelope", "awkward"} <= sections.keys():
         return None
     rotation = sections["rotation"]
@@ -193,7 +210,8 @@ def codes_of(sections: dict[str, np.ndarray[Any, Any]], count: int, dimension: i
     faiss.copy_array_to_AlignedTable(packed, index.codes)
     index.ntotal, index.ntotal2 = count, len(packed) * 2 // index.M2
     parts = sections["along"], sections["across"]
-    return Codes(index, rotation, *parts, sections["envelope"], sections["awkward"].astype(np.intp), [512])
+    awkward = sections["awkward"].astype(np.intp)
+    return Codes(index, rotation, *parts, sections["envelope"], awkward, take(awkward), [512])
 
 
 def _new_index(dimension: int) -> Any:
@@ -212,18 +230,28 @@ def _scaled_points(dimension: int) -> FloatArray:
 def _add(index: Any, rotation: FloatArray, rows: FloatArray) -> tuple[Float64Array, Float64Array]:
     """Encode rows at the end; <x, c> and |c'| of each.
 
-    A row is scaled a little before it is encoded, so that <x, c> varies less from row to row.
+    Each row is scaled a little before it is encoded, so that the least product at the reference score is about the same
+    for all: the envelope, which is the smallest of them, then lies close to most.
     """
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     turned = (rows / np.where(lengths > 0, lengths, 1)) @ rotation.T
-    first = index.pq.decode(index.pq.compute_codes(np.ascontiguousarray(turned)))
-    typical = 1 - 0.1076
-    scale = typical / np.maximum(np.einsum("ij,ij->i", turned, first), 0.5 * typical)
+    scale, usual = np.ones((len(rows), 1), dtype=np.float32), np.array([_REFERENCE])
+    kept = 1 - _DISTORTION
+    target = float(_least(np.array([kept]), np.sqrt([kept * _DISTORTION]), usual, len(rotation))[0, 0])
+    for _ in range(2):
+        codes = index.pq.compute_codes(np.ascontiguousarray(turned * scale))
+        least = _least(*_parts(turned, index.pq.decode(codes)), usual, len(rotation))
+        scale *= np.clip(target / np.maximum(least, 0.1 * target), 0.7, 1.4).astype(np.float32)
     start = int(index.ntotal)
-    index.add(np.ascontiguousarray(turned * scale[:, None], dtype=np.float32))
-    codes = index.reconstruct_n(start, len(rows)).astype(np.float64)
-    along = np.einsum("ij,ij->i", turned.astype(np.float64), codes)
-    return along, np.sqrt(np.maximum(np.einsum("ij,ij->i", codes, codes) - along**2, 0))
+    index.add(np.ascontiguousarray(turned * scale))
+    return _parts(turned, index.reconstruct_n(start, len(rows)))
+
+
+def _parts(turned: AnyFloats, codes: AnyFloats) -> tuple[Float64Array, Float64Array]:
+    """<x, c> and |c'| of each row."""
+    x, c = turned.astype(np.float64), codes.astype(np.float64)
+    along = np.einsum("ij,ij->i", x, c)
+    return along, np.sqrt(np.maximum(np.einsum("ij,ij->i", c, c) - along**2, 0))
 
 
 def _least(along: Float64Array, across: Float64Array, scores: Float64Array, dimension: int) -> Float64Array:

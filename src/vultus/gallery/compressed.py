@@ -8,7 +8,7 @@ import numpy as np
 
 from vultus.gallery.codes import Codes
 from vultus.gallery.rows import Rows
-from vultus.gallery.search import ExactScan
+from vultus.gallery.search import ExactScan, rounding
 from vultus.types import FloatArray, IntArray
 
 _FEWEST = 256
@@ -61,7 +61,9 @@ class CompressedScan:
         self._products = products
         floor = self._codes.below(float(products[-1]) + self._slack) if count < len(self._codes) else -math.inf
         kept = places[self._codes.can_reach(places, products + np.float32(self._slack), limit)]
-        return np.sort(np.concatenate([kept, self._codes.awkward])), floor
+        scores = self._codes.awkward_rows @ self._probe
+        awkward = self._codes.awkward[scores >= limit - rounding(len(self._probe))]
+        return np.sort(np.concatenate([kept, awkward])), floor
 
     def _expected(self, product: float) -> float:
         """About how many rows have at least this product, if the logarithm of their number falls as its square rises."""

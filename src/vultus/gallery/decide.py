@@ -3,7 +3,8 @@
 A search compares its probe with N templates. Where each comparison with a stranger matches with probability FMR, the
 search names somebody with a probability of at most N * FMR whatever the comparisons have in common, and of
 1 - (1 - FMR)^N where they have nothing in common. In practice some probes resemble many and most resemble none, which
-lowers it further. Thresholds measured on searches of this very gallery are to be preferred, and are where there are any.
+lowers it further. Thresholds measured on searches in a gallery of about the same size come first, those of this very
+gallery before all others.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ def limit_for_fpir(
         fpir: the rate, in (0, 1).
         size: N.
         measured: thresholds measured on comparisons.
-        searched: sets of thresholds measured on searches, best first: the first set that keeps the rate decides, and the
-            measurements on comparisons only where none does.
+        searched: sets of thresholds measured on searches, best first. The first set decides that keeps the rate by a
+            measurement in a gallery of about this size (a third to three times as many templates); where none does, all
+            measurements count alike.
 
     Raises:
         BadArgument: a rate out of range.
@@ -67,21 +69,31 @@ def limit_for_fpir(
     if not 0 < fpir < 1:
         raise BadArgument(f"fpir is {fpir!r}; expected a rate in (0, 1)")
     size = max(size, 1)
-    sets = [
-        [Limit(t.value, expected_fpir(t.fpir, measured_at=t.gallery_size, size=size), t) for t in known]
-        for known in searched
-    ]
-    sets.append([Limit(t.value, expected_fpir(t.fmr, measured_at=1, size=size), t) for t in measured])
-    rates = [limit.fpir for known in sets for limit in known if limit.fpir is not None]
-    for known in sets:
-        kept = [limit for limit in known if limit.fpir is not None and limit.fpir <= fpir * (1 + 1e-9)]
-        if kept:
-            return min(kept, key=lambda limit: limit.value)
+    limits = [Limit(t.value, expected_fpir(t.fmr, measured_at=1, size=size), t) for t in measured]
+    for known in searched:
+        near = [t for t in known if size / 3 <= t.gallery_size <= size * 3]
+        if found := _lowest([_scaled(t, size) for t in near], fpir):
+            return found
+        limits += [_scaled(t, size) for t in known]
+    if found := _lowest(limits, fpir):
+        return found
+    rates = [limit.fpir for limit in limits if limit.fpir is not None]
     offer = f"the lowest that can be kept is {min(rates):.3g}" if rates else "no threshold was measured"
     raise NoThreshold(
         f"no threshold is known at FPIR {fpir:g} for {size:,} templates ({offer}); measure one with calibrate(), ask for "
         "a higher rate, or pass threshold= with a value that you can defend"
     )
+
+
+def _scaled(threshold: SearchThreshold, size: int) -> Limit:
+    rate = expected_fpir(threshold.fpir, measured_at=threshold.gallery_size, size=size)
+    return Limit(threshold.value, rate, threshold)
+
+
+def _lowest(limits: Sequence[Limit], fpir: float) -> Limit | None:
+    """The lowest of the limits that keep the rate."""
+    kept = [limit for limit in limits if limit.fpir is not None and limit.fpir <= fpir * (1 + 1e-9)]
+    return min(kept, key=lambda limit: limit.value, default=None)
 
 
 def limit_for_fmr(fmr: float, *, size: int, measured: Sequence[Threshold]) -> Limit:

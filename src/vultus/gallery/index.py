@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vultus.errors import BadTemplate, GalleryBusy
+from vultus.errors import BadTemplate, GalleryBusy, GalleryError, GalleryFull, GalleryUnavailable
 from vultus.gallery.decide import Limit
 from vultus.gallery.index_file import Damaged, Stamp, erase_rows, read_index, write_index
 from vultus.gallery.reads import Batch, Int64Array, Reads
@@ -149,8 +149,9 @@ class Index:
         """Erase the rows of deleted templates from the file; whether none is left there."""
         if not len(numbers) or not self.path.exists():
             return True
-        with self._lock, self._store.still():
+        with suppress(GalleryError), self._lock, self._store.still():
             return erase_rows(self.path, numbers)
+        return False
 
     def save(self) -> None:
         """Bring the file up to date where reading the changes from the store would take long."""
@@ -159,7 +160,7 @@ class Index:
             return
         uncoded = self._codes is not None and self._codes is not self._saved_codes
         if uncoded or table.unsaved > max(5_000, len(table) // 20):
-            with self._viewed() as (reads, rows, codes), suppress(OSError):
+            with suppress(OSError, GalleryError), self._viewed() as (reads, rows, codes):
                 if rows is not None:
                     token = reads.token(rows.revision) or 0
                     stamp = Stamp(self._store.identity, rows.dimension, rows.revision, token)
@@ -194,13 +195,20 @@ class Index:
             return None
         if reads.token(found.stamp.revision) != found.stamp.token:
             return None
-        if self._store.writable:  # a process may have died between a deletion and its erasure
-            self.erase(reads.removed(after=found.stamp.revision))
+        table = RowTable(found.base, found.batch, found.stamp.revision)
+        removed = reads.removed(after=found.stamp.revision)
+        table.remove(removed)  # their rows may be erased already
+        if self._store.writable:
+            self.erase(removed)  # a process may have died between a deletion and its erasure
         if self._compresses(dimension, len(found.base)):
             from vultus.gallery.codes import codes_of
 
-            self._codes = self._saved_codes = codes_of(found.sections, len(found.base), dimension)
-        return RowTable(found.base, found.batch, found.stamp.revision)
+            subjects = table.snapshot().subjects
+            with suppress(Damaged):
+                self._codes = self._saved_codes = codes_of(
+                    found.sections, len(found.base), dimension, lambda at: found.base.take(at, subjects)
+                )
+        return table
 
     def _built(self, reads: Reads, dimension: int, revision: int) -> RowTable:
         """The rows of the store; kept in a file where there are many."""
@@ -208,7 +216,7 @@ class Index:
         templates, token = reads.totals().templates, reads.token(revision)
         if self._store.writable and templates >= self._worth_a_file and token is not None:
             codes = self._new_codes(dimension, templates)
-            with suppress(OSError):
+            with suppress(OSError, GalleryBusy, GalleryFull, GalleryUnavailable):
                 stamp = Stamp(self._store.identity, dimension, revision, token)
                 self._write(stamp, reads.batches(after=-1), codes)
                 self._distrusted = False

@@ -260,7 +260,7 @@ def erase_rows(path: Path, numbers: Int64Array) -> bool:
     try:
         with path.open("r+b") as file:
             header = _header(file)
-            if header is not None and len(numbers) <= max(64, header[1] // 50):
+            if header is not None and len(numbers) <= max(64, header[1] // 4):
                 if _erase(file, numbers):
                     file.flush()
                     os.fsync(file.fileno())

@@ -106,7 +106,7 @@ class Store:
         if not read_only:
             with suppress(GalleryReadOnly):
                 connection = connect(file, write=True, busy_seconds=busy_seconds, durability=durability, vfs=vfs)
-                writer = Writer(connection, file, clock)
+                writer = Writer(connection, file, clock, busy_seconds=busy_seconds)
         first = writer.connection if writer is not None else reader()
         try:
             with errors_typed(file):

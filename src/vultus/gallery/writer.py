@@ -10,7 +10,7 @@ from typing import Generic, TypeVar, cast
 
 import apsw
 
-from vultus.errors import GalleryUnavailable, VultusError
+from vultus.errors import GalleryBusy, GalleryUnavailable, VultusError
 from vultus.gallery.connection import typed, undo
 from vultus.gallery.writes import Writes
 
@@ -43,8 +43,11 @@ class _Job(Generic[_T]):
 class Writer:
     """The one writer of a process. Whoever gets the turn commits for all who wait."""
 
-    def __init__(self, connection: apsw.Connection, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, connection: apsw.Connection, path: Path, clock: Callable[[], float], *, busy_seconds: float
+    ) -> None:
         self.connection = connection
+        self._busy_seconds = busy_seconds
         self.turn = threading.RLock()
         self._path = path
         self._writes = Writes(connection, path, clock)
@@ -59,9 +62,14 @@ class Writer:
         job = _Job(change)
         self._waiting.append(cast("_Job[object]", job))
         while not job.settled:
-            with self.turn:
-                if not job.settled:
-                    self._commit_group()
+            if self.turn.acquire(timeout=self._busy_seconds):
+                try:
+                    if not job.settled:
+                        self._commit_group()
+                finally:
+                    self.turn.release()
+            elif self._withdrawn(job):
+                raise GalleryBusy(f"gallery {self._path}: another thread is changing it; nothing was done, try again")
         return job.result()
 
     def commit_all(self, changes: Sequence[Change[_T]]) -> list[_T]:
@@ -92,6 +100,14 @@ class Writer:
             raise
         for job in group:
             job.settle()
+
+    def _withdrawn(self, job: _Job[_T]) -> bool:
+        """Take a change back that nobody has begun with."""
+        try:
+            self._waiting.remove(cast("_Job[object]", job))
+        except ValueError:
+            return False
+        return True
 
     def _attempt(self, job: _Job[object]) -> None:
         """Run one change; what it raises undoes it alone, unless the storage has failed."""
