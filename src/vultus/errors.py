@@ -87,13 +87,6 @@ class ManyFaces(FaceError):
     code = "many_faces"
 
 
-@export("vultus.errors.FaceTooSmall")
-class FaceTooSmall(FaceError):
-    """The only faces are smaller than the caller allows."""
-
-    code = "face_too_small"
-
-
 # --- templates and thresholds -----------------------------------------------------------------------------------------
 
 

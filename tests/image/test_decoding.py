@@ -12,9 +12,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms, ImageOps, features
 
-from vultus import Faces, Photo, Recognizer, read_image
+from vultus import Photo, Recognizer, read_image
 from vultus.errors import UnsupportedImage
-from vultus.geometry import box_iou
 from vultus.image import open_photo
 from vultus.image.decode import upright
 from vultus.types import UInt8Array
@@ -430,22 +429,3 @@ def test_another_thread_does_not_change_what_this_one_gets() -> None:
     )
     assert photo.reduced(32)[0].shape == (16, 32, 3)
     assert photo.pixels().shape == (16, 32, 3)
-
-
-def test_mirrored_twice_is_the_photo() -> None:
-    photo = open_photo(encode(np.kron(SMALL, np.ones((8, 8, 1), np.uint8)), "JPEG"))
-    mirrored = photo.mirrored()
-    assert (mirrored.width, mirrored.height) == (photo.width, photo.height)
-    small, scale = mirrored.reduced(30)
-    assert scale == photo.reduced(30)[1] == 1 / 8
-    assert np.array_equal(small, photo.reduced(30)[0][:, ::-1])
-    assert np.array_equal(mirrored.pixels(), photo.pixels()[:, ::-1])
-    assert np.array_equal(mirrored.mirrored().pixels(), photo.pixels())
-
-
-def test_a_mirrored_photo_shows_the_mirrored_face(
-    recognizer: Recognizer, astronaut: UInt8Array, astronaut_face: Faces
-) -> None:
-    (face,) = recognizer.detect(open_photo(astronaut).mirrored())
-    mirrored = face.boxes[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1]) + np.array([511, 0, 511, 0])
-    assert box_iou(mirrored.astype(np.float32), astronaut_face.boxes)[0, 0] > 0.85

@@ -137,7 +137,6 @@ def test_arrays_are_not_written_to() -> None:
     array = PIXELS.copy()
     array.flags.writeable = False
     photo = open_photo(array)
-    photo.mirrored().pixels()
     photo.reduced(5)
     assert np.array_equal(array, PIXELS)
 

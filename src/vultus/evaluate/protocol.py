@@ -92,10 +92,6 @@ class People:
     files: tuple[str, ...]
     subjects: IntArray
 
-    def first_of_each(self) -> IntArray:
-        """(s,) index of the first file of each subject."""
-        return np.unique(self.subjects, return_index=True)[1].astype(np.intp)
-
     def mated_pairs(self, *, most: int = 20) -> tuple[IntArray, IntArray]:
         """(first, second) files of mated pairs: of each subject all pairs of at most `most` evenly chosen files."""
         first, second = [], []

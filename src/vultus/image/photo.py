@@ -88,10 +88,6 @@ class Photo:
                 self._pixels = small[0]
         return small
 
-    def mirrored(self) -> Photo:
-        """The photo with left and right exchanged, its pixels taken from this one when they are asked for."""
-        return _Mirrored(self)
-
     def _decode(self, longest: int | None) -> tuple[UInt8Array, float]:
         picture = open_encoded(cast("bytes", self._content), self._limits)
         turned = orientation(picture, self._content)
@@ -104,26 +100,6 @@ class Photo:
                     picture.draft(None, (max(1, picture.size[0] // factor), max(1, picture.size[1] // factor)))
                 scale = 1.0 / round(full / max(picture.size))
         return upright(decode(picture, background=self._background), turned), scale
-
-
-class _Mirrored(Photo):
-    def __init__(self, photo: Photo) -> None:
-        super().__init__(
-            width=photo.width,
-            height=photo.height,
-            content=None,
-            pixels=None,
-            limits=photo._limits,
-            background=photo._background,
-        )
-        self._photo = photo
-
-    def pixels(self) -> UInt8Array:
-        return np.ascontiguousarray(self._photo.pixels()[:, ::-1])
-
-    def reduced(self, longest: int) -> tuple[UInt8Array, float]:
-        pixels, scale = self._photo.reduced(longest)
-        return np.ascontiguousarray(pixels[:, ::-1]), scale
 
 
 ImageSource: TypeAlias = (
