@@ -13,13 +13,16 @@ A loss never sees a process group, a class centre or more classes than it is sho
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor, nn
+
+from vultus._export import export
 
 Reduction = Literal["softmax", "binary"]
 
 
+@export("vultus.train.loss.Rows")
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """What a loss says of each row before it sees the other classes. All of shape (n,) and float32 or float64.
@@ -39,6 +42,7 @@ class Rows:
     state: Tensor | None = None
 
 
+@export("vultus.train.loss.Loss")
 class Loss(nn.Module):
     """A loss over classes. Subclasses hold hyper-parameters, learned numbers and running state; functions compute.
 
@@ -49,10 +53,10 @@ class Loss(nn.Module):
     `mixes`: the terms of a row depend on other rows' targets, so all targets must be known before `rows` is called.
     """
 
-    unit_weights: ClassVar[bool] = True
-    reduction: ClassVar[Reduction] = "softmax"
-    bias: ClassVar[bool] = False
-    mixes: ClassVar[bool] = False
+    unit_weights: bool = True
+    reduction: Reduction = "softmax"
+    bias: bool = False
+    mixes: bool = False
     positive: float = 1.0
     negative: float = 1.0
 
