@@ -177,6 +177,23 @@ class ProviderUnavailable(VultusError):
     code = "provider_unavailable"
 
 
+# --- what is not part of the core --------------------------------------------------------------------------------------
+
+
+@export("vultus.errors.ExtraMissing")
+class ExtraMissing(VultusError, ImportError):
+    """A package that an extra of vultus brings is not installed."""
+
+    code = "extra_missing"
+
+
+@export("vultus.errors.ClusterUnavailable")
+class ClusterUnavailable(VultusError):
+    """A Ray cluster that cannot be started or reached, or whose workers failed; nothing was written."""
+
+    code = "cluster_unavailable"
+
+
 # --- gallery ----------------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +216,13 @@ class GalleryCorrupt(GalleryError):
     """The file is damaged, or is no gallery."""
 
     code = "gallery_corrupt"
+
+
+@export("vultus.errors.GalleryLocked")
+class GalleryLocked(GalleryError):
+    """An encrypted gallery without its key or with another, or a key for one that is not encrypted."""
+
+    code = "gallery_locked"
 
 
 @export("vultus.errors.GalleryTooNew")
@@ -262,3 +286,114 @@ class ArchiveRefused(GalleryError, ValueError):
     """An archive that is damaged, unsafe to unpack, or not one of a gallery."""
 
     code = "bad_archive"
+
+
+# --- album ------------------------------------------------------------------------------------------------------------
+
+
+@export("vultus.errors.AlbumError")
+class AlbumError(VultusError):
+    """A folder that is no album, is damaged, was written by a newer vultus, or cannot be written."""
+
+    code = "bad_album"
+
+
+@export("vultus.errors.AlbumBusy")
+class AlbumBusy(AlbumError):
+    """Another process is working on the album; nothing was changed."""
+
+    code = "album_busy"
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+@export("vultus.errors.TrainingError")
+class TrainingError(VultusError):
+    """Base of what can go wrong while a model is trained."""
+
+    code = "training_failed"
+
+
+@export("vultus.errors.BadRecipe")
+class BadRecipe(TrainingError, ValueError):
+    """A recipe that cannot be parsed, or a key or value in it that is wrong or unknown."""
+
+    code = "bad_recipe"
+
+
+@export("vultus.errors.BadBatch")
+class BadBatch(TrainingError, ValueError):
+    """Features that are not finite, labels out of range, or shapes that do not fit; names the rank and the tensor."""
+
+    code = "bad_batch"
+
+
+@export("vultus.errors.NotFinite")
+class NotFinite(TrainingError, ArithmeticError):
+    """A loss, activation, gradient or parameter became NaN or infinite; names the tensor, the step and the rank."""
+
+    code = "not_finite"
+
+
+@export("vultus.errors.DatasetError")
+class DatasetError(TrainingError, ValueError):
+    """Photos that cannot be trained on: no classes, one class, or a class without a photo."""
+
+    code = "bad_dataset"
+
+
+@export("vultus.errors.ShardCorrupt")
+class ShardCorrupt(TrainingError, ValueError):
+    """A shard, or a photo in it, that is damaged or is not what its manifest says."""
+
+    code = "shard_corrupt"
+
+
+@export("vultus.errors.CheckpointMissing")
+class CheckpointMissing(TrainingError, LookupError):
+    """There is no checkpoint at the path."""
+
+    code = "checkpoint_missing"
+
+
+@export("vultus.errors.CheckpointCorrupt")
+class CheckpointCorrupt(TrainingError, ValueError):
+    """A checkpoint that is damaged, incomplete or of a kind that is not read."""
+
+    code = "checkpoint_corrupt"
+
+
+@export("vultus.errors.CheckpointMismatch")
+class CheckpointMismatch(TrainingError, ValueError):
+    """A checkpoint of another model, recipe or data set."""
+
+    code = "checkpoint_mismatch"
+
+
+@export("vultus.errors.CheckpointNotSaved")
+class CheckpointNotSaved(TrainingError, OSError):
+    """A checkpoint could not be written; the one before it is whole."""
+
+    code = "checkpoint_not_saved"
+
+
+@export("vultus.errors.WorldSizeError")
+class WorldSizeError(TrainingError, ValueError):
+    """A number of processes that does not fit the batch, the classes or the launcher's variables."""
+
+    code = "bad_world_size"
+
+
+@export("vultus.errors.RankDisagreement")
+class RankDisagreement(TrainingError):
+    """Two processes of a run differ in recipe, data or code; names the rank and what differs."""
+
+    code = "ranks_disagree"
+
+
+@export("vultus.errors.RankFailed")
+class RankFailed(TrainingError):
+    """A process of the run died or did not answer in time; names its rank."""
+
+    code = "rank_failed"

@@ -17,7 +17,8 @@ _T = TypeVar("_T")
 def from_table(cls: type[_T], table: object, *, where: str, error: type[VultusError]) -> _T:
     """Build a dataclass from a parsed TOML table, checking every key and type.
 
-    Nested dataclasses come from sub-tables, tuples from arrays; a missing key takes the field's default.
+    Nested dataclasses come from sub-tables, tuples from arrays; a field that is a Mapping takes a table of any keys; a
+    missing key takes the field's default.
 
     Args:
         cls: a dataclass with plain annotations.
@@ -56,6 +57,10 @@ def _value(hint: Any, value: object, *, where: str, error: type[VultusError]) ->
         return _value(inner[0], value, where=where, error=error)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_table(hint, value, where=where, error=error)
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise error(f"{where}: expected a table, got {value!r}")
+        return dict(value)
     if origin is tuple:
         if not isinstance(value, list):
             raise error(f"{where}: expected an array, got {value!r}")
@@ -93,6 +98,8 @@ def to_table(record: object) -> dict[str, Any]:
 def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value):
         return to_table(value)
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
     return value

@@ -6,6 +6,7 @@ in which every operation takes effect between its beginning and its end: lineari
 still possible. A subject that is found after its deletion was acknowledged has no such order.
 
     python -m tests.gallery.concurrent_harness --operations 100000
+    python -m tests.gallery.concurrent_harness --operations 20000 --address "postgresql://host/database?gallery=trial"
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from vultus import Template
 from vultus.errors import SubjectExists, SubjectUnknown
 from vultus.gallery import Gallery
 from vultus.gallery.index import Index
+from vultus.gallery.local import LocalEngine
+from vultus.gallery.opening import is_served
 from vultus.gallery.store import Store
 
 
@@ -50,10 +53,15 @@ def template(number: int) -> Template:
     return Template((row / np.linalg.norm(row)).astype(np.float32), "m")
 
 
-def opened(path: Path) -> Gallery:
-    store = Store.open(path, model="m", busy_seconds=60)
+def opened(place: str) -> Gallery:
+    """A gallery whose index goes into a file and is erased there with every deletion, or one on a server."""
+    if is_served(place):
+        return Gallery.open(place, model="m", busy_seconds=60)
+    store = Store.open(place, model="m", busy_seconds=60)
     index = Index(store, worth_a_file=4, compress_from=None)
-    return Gallery(store, index, thresholds=(), searches=(), by="max", near_duplicate=None, clock=time.time)
+    return Gallery(
+        LocalEngine(store, index), thresholds=(), searches=(), by="max", near_duplicate=None, clock=time.time
+    )
 
 
 def client(gallery: Gallery, seed: int, operations: int, subjects: int) -> list[Operation]:
@@ -77,9 +85,9 @@ def client(gallery: Gallery, seed: int, operations: int, subjects: int) -> list[
     return history
 
 
-def process(path: Path, seed: int, threads: int, operations: int, subjects: int) -> list[Operation]:
+def process(place: str, seed: int, threads: int, operations: int, subjects: int) -> list[Operation]:
     """All clients of one process."""
-    gallery = opened(path)
+    gallery = opened(place)
     found: list[list[Operation]] = []
     work = [
         threading.Thread(target=lambda s=s: found.append(client(gallery, s, operations, subjects)))
@@ -145,14 +153,15 @@ def main() -> int:
     parser.add_argument("--subjects", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", help="where to work")
+    parser.add_argument("--address", help="of a gallery on a server that does not exist yet, in place of a file")
     options = parser.parse_args()
     each = options.operations // (options.processes * options.threads)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        path = Path(folder) / "g.db"
-        opened(path).close()
+        place = options.address or str(Path(folder) / "g.db")
+        opened(place).close()
         with multiprocessing.get_context("fork").Pool(options.processes) as pool:
             jobs = [
-                (path, options.seed + 1000 * p, options.threads, each, options.subjects)
+                (place, options.seed + 1000 * p, options.threads, each, options.subjects)
                 for p in range(options.processes)
             ]
             history = [operation for part in pool.starmap(process, jobs) for operation in part]

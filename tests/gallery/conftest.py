@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +15,12 @@ from vultus.gallery import Gallery
 from vultus.gallery.records import NewTemplate
 from vultus.gallery.store import Store
 from vultus.types import FloatArray
+
+if TYPE_CHECKING:
+    from tests.gallery.postgres_server import Server
+    from tests.gallery.qdrant_server import Server as QdrantServer
+
+Place = Callable[[str], str | Path]
 
 MODEL = "net@0123456789ab+finder@0123456789ab+arcface-112/1"
 
@@ -78,3 +86,60 @@ def thresholds() -> tuple[Threshold, ...]:
 def gallery(path: Path, thresholds: tuple[Threshold, ...], now: list[float]) -> Iterator[Gallery]:
     with Gallery.open(path, model=MODEL, thresholds=thresholds, clock=lambda: now[0]) as opened:
         yield opened
+
+
+# --- engines ----------------------------------------------------------------------------------------------------------
+
+_NUMBERS = count()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server with pgvector, of this run or worker alone."""
+    from tests.gallery.postgres_server import running_server
+
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture
+def on_server(server: Server) -> Callable[..., str]:
+    """Addresses of galleries on the server that no other test uses."""
+    number = next(_NUMBERS)
+
+    def address(name: str, **parameters: str) -> str:
+        return server.address(f"t{number}_{name}", **parameters)
+
+    return address
+
+
+@pytest.fixture(scope="session")
+def qdrant_server() -> Iterator[QdrantServer]:
+    """Qdrant's engine behind the server's interface, in a thread of this run or worker."""
+    from tests.gallery.qdrant_server import folder_in_memory, running_server
+
+    with folder_in_memory() as folder, running_server(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def on_qdrant(qdrant_server: QdrantServer) -> Iterator[Callable[..., str]]:
+    """Addresses of galleries on Qdrant that no other test uses."""
+    number = next(_NUMBERS)
+
+    def address(name: str, **parameters: str) -> str:
+        return qdrant_server.address(f"t{number}_{name}", **parameters)
+
+    yield address
+    qdrant_server.collections.drop(f"t{number}_")
+
+
+@pytest.fixture(params=["file", "postgres", "qdrant"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where a test makes its galleries, by name: whatever uses it runs on every engine."""
+    if request.param == "file":
+        return lambda name: tmp_path / f"{name}.db"
+    address: Callable[..., str] = request.getfixturevalue(
+        {"postgres": "on_server", "qdrant": "on_qdrant"}[request.param]
+    )
+    return address

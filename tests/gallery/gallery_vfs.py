@@ -10,6 +10,8 @@ from typing import Any
 
 import apsw
 
+ENCRYPTING = "multipleciphers-"
+
 
 @dataclass
 class Trace:
@@ -92,9 +94,11 @@ class Watched(apsw.VFS):
 
 @contextmanager
 def watched(name: str, *, trace: Trace | None = None, fault: Fault | None = None) -> Iterator[str]:
-    """Register such a VFS while the block runs; gives its name."""
+    """Register such a VFS while the block runs; gives its name. With `ENCRYPTING` before it, it is under one that encrypts."""
     vfs = Watched(name, trace=trace, fault=fault)
     try:
         yield name
     finally:
+        if ENCRYPTING + name in apsw.vfs_names():  # made at its first use, and good for this one only
+            apsw.unregister_vfs(ENCRYPTING + name)
         vfs.unregister()

@@ -5,6 +5,7 @@ acknowledged. It is killed after a random time. Then the gallery is opened, and 
 with or without the one change that each thread had under way; and a search must find all that and nobody who was deleted.
 
     python -m tests.gallery.kill_harness --cycles 10000
+    python -m tests.gallery.kill_harness --cycles 1000 --encrypted
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np
 from vultus import Template
 from vultus.gallery import Gallery
 from vultus.gallery.index import Index
+from vultus.gallery.local import LocalEngine
 from vultus.gallery.store import Store
 from vultus.types import FloatArray
 
@@ -40,11 +42,13 @@ def template(number: int) -> Template:
     return Template((row / np.linalg.norm(row)).astype(np.float32), MODEL)
 
 
-def opened(path: Path) -> Gallery:
-    """A gallery that keeps even a few rows in an index file."""
-    store = Store.open(path, model=MODEL)
+def opened(path: Path, key: bytes | None) -> Gallery:
+    """A gallery that keeps even a few rows in an index file, unless it is encrypted."""
+    store = Store.open(path, model=MODEL, key=key)
     index = Index(store, worth_a_file=10, compress_from=None)
-    return Gallery(store, index, thresholds=(), searches=(), by="max", near_duplicate=None, clock=time.time)
+    return Gallery(
+        LocalEngine(store, index), thresholds=(), searches=(), by="max", near_duplicate=None, clock=time.time
+    )
 
 
 def change(gallery: Gallery, thread: int, state: State, generator: random.Random, pipe: int) -> None:
@@ -82,8 +86,8 @@ def say(pipe: int, message: list[object]) -> None:
     os.write(pipe, json.dumps(message).encode() + b"\n")
 
 
-def child(path: Path, states: list[State], seed: int, pipe: int) -> None:
-    gallery = opened(path)
+def child(path: Path, key: bytes | None, states: list[State], seed: int, pipe: int) -> None:
+    gallery = opened(path, key)
     say(pipe, ["open"])
 
     def work(thread: int) -> None:
@@ -98,14 +102,16 @@ def child(path: Path, states: list[State], seed: int, pipe: int) -> None:
         threading.Thread(target=work, args=(thread,)).start()
 
 
-def killed(path: Path, states: list[State], seed: int, generator: random.Random, longest: float) -> list[list[object]]:
+def killed(
+    path: Path, key: bytes | None, states: list[State], seed: int, generator: random.Random, longest: float
+) -> list[list[object]]:
     """What a process said until it was killed."""
     reading, writing = os.pipe()
     process = os.fork()
     if process == 0:
         try:
             os.close(reading)
-            child(path, states, seed, writing)
+            child(path, key, states, seed, writing)
             for thread in threading.enumerate():
                 if thread is not threading.current_thread():
                     thread.join()
@@ -144,10 +150,10 @@ def settle(states: list[State], said: list[list[object]]) -> tuple[list[list[Sta
     return possible, acknowledged
 
 
-def check(path: Path, possible: list[list[State]], *, whole: bool) -> tuple[list[State], list[str]]:
+def check(path: Path, key: bytes | None, possible: list[list[State]], *, whole: bool) -> tuple[list[State], list[str]]:
     """The states that are there, and what is wrong with them."""
     problems = []
-    gallery = opened(path)
+    gallery = opened(path, key)
     found: list[dict[str, list[bytes]]] = [{} for _ in possible]
     for subject in gallery.subjects():
         rows = [t.vector.tobytes() for t in gallery.templates(subject.subject_id) if t.vector is not None]
@@ -185,19 +191,21 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=3)
     parser.add_argument("--longest", type=float, default=0.1, help="seconds that a process lives at most")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--encrypted", action="store_true", help="a gallery with a key")
     parser.add_argument("--folder", help="where to work")
     options = parser.parse_args()
     generator = random.Random(options.seed)
     acknowledged, pending, problems = 0, 0, []
+    key = os.urandom(32) if options.encrypted else None
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "g.db"
         states: list[State] = [{} for _ in range(options.threads)]
         for cycle in range(options.cycles):
-            said = killed(path, states, options.seed * 1_000_003 + cycle, generator, options.longest)
+            said = killed(path, key, states, options.seed * 1_000_003 + cycle, generator, options.longest)
             possible, done = settle(states, said)
             acknowledged += done
             pending += sum(len(choices) - 1 for choices in possible)
-            states, wrong = check(path, possible, whole=cycle % 20 == 0)
+            states, wrong = check(path, key, possible, whole=cycle % 20 == 0)
             problems += [f"cycle {cycle}: {p}" for p in wrong]
     counts = {"cycles": options.cycles, "acknowledged": acknowledged, "under way when killed": pending}
     print(json.dumps({**counts, "problems": problems[:10], "violations": len(problems)}))

@@ -6,6 +6,7 @@ sectors in any order has reached the disk. Each time the gallery is opened, and 
 operations, with or without the one that was under way.
 
     python -m tests.gallery.power_harness --traces 200                     # must lose nothing
+    python -m tests.gallery.power_harness --traces 20 --encrypted          # nor this
     python -m tests.gallery.power_harness --traces 5 --durability normal   # the control, which must lose something
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import sys
 import tempfile
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.gallery.gallery_vfs import Trace, watched
+from tests.gallery.gallery_vfs import ENCRYPTING, Trace, watched
 
 from vultus.errors import VultusError
 from vultus.gallery.records import NewTemplate
@@ -36,11 +38,14 @@ def vector(number: int) -> bytes:
     return (row / np.linalg.norm(row)).astype("<f4").tobytes()
 
 
-def traced(folder: Path, operations: int, generator: random.Random, durability: str) -> tuple[Trace, list[State]]:
+def traced(
+    folder: Path, operations: int, generator: random.Random, durability: str, key: bytes | None
+) -> tuple[Trace, list[State]]:
     """The trace of a run, in which ("ack", n) says that n operations were acknowledged, and the state after each."""
     trace, states = Trace(), [State()]
-    with watched("power", trace=trace) as vfs:
-        store = Store.open(folder / "g.db", model="m", vfs=vfs, durability=durability)  # type: ignore[arg-type]
+    with watched("power", trace=trace) as name:
+        vfs = name if key is None else ENCRYPTING + name
+        store = Store.open(folder / "g.db", model="m", key=key, vfs=vfs, durability=durability)  # type: ignore[arg-type]
         trace.add("ack", 0)
         for n in range(1, operations + 1):
             state = {k: list(v) for k, v in states[-1].items()}
@@ -131,8 +136,8 @@ def _sectors(change: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     return [("write", offset + a, data[a:b]) for a, b in pairwise(cuts)]
 
 
-def found_in(folder: Path) -> State:
-    store = Store.open(folder / "g.db")
+def found_in(folder: Path, key: bytes | None) -> State:
+    store = Store.open(folder / "g.db", key=key)
     try:
         with store.reading() as reads:
             problems = reads.structure()
@@ -147,7 +152,7 @@ def found_in(folder: Path) -> State:
 
 
 def replay(
-    trace: Trace, states: list[State], generator: random.Random, every: int, where: str | None
+    trace: Trace, states: list[State], generator: random.Random, every: int, where: str | None, key: bytes | None
 ) -> dict[str, int]:
     """Cut the power after every event (or every n-th) and compare."""
     counts = {"cuts": 0, "lost": 0, "unreadable": 0}
@@ -164,7 +169,7 @@ def replay(
                 disk.written(Path(folder), how, generator)
                 counts["cuts"] += 1
                 try:
-                    found = found_in(Path(folder))
+                    found = found_in(Path(folder), key)
                 except (VultusError, AssertionError):
                     counts["unreadable"] += 1
                     continue
@@ -180,22 +185,24 @@ def main() -> int:
     parser.add_argument("--durability", choices=["full", "normal"], default="full")
     parser.add_argument("--every", type=int, default=1, help="cut after every n-th event only")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--encrypted", action="store_true", help="a gallery with a key")
     parser.add_argument(
         "--folder", help="where to work; a file system in memory is quickest, and syncs are traced all the same"
     )
     options = parser.parse_args()
     where = options.folder
+    key = os.urandom(32) if options.encrypted else None
     total = {"traces": 0, "events": 0, "operations": 0, "cuts": 0, "lost": 0, "unreadable": 0}
     for seed in range(options.seed, options.seed + options.traces):
         generator = random.Random(seed)
         with tempfile.TemporaryDirectory(dir=where) as folder:
-            trace, states = traced(Path(folder), options.operations, generator, options.durability)
-        counts = replay(trace, states, generator, options.every, where)
+            trace, states = traced(Path(folder), options.operations, generator, options.durability, key)
+        counts = replay(trace, states, generator, options.every, where, key)
         total["traces"] += 1
         total["events"] += len(trace.events)
         total["operations"] += options.operations
-        for key, value in counts.items():
-            total[key] += value
+        for name, value in counts.items():
+            total[name] += value
     print(json.dumps(total))
     failed = bool(total["lost"] or total["unreadable"])
     return int(failed if options.durability == "full" else not failed)

@@ -27,6 +27,7 @@ from vultus.gallery import Gallery
 from vultus.gallery.archive import archive_model
 
 Make = Callable[..., Template]
+Place = Callable[[str], str | Path]
 
 
 @pytest.fixture
@@ -74,10 +75,12 @@ def packed(
     return file
 
 
-def test_everything_comes_back(gallery: Gallery, exported: Path, tmp_path: Path, now: list[float]) -> None:
+def test_everything_comes_back(
+    gallery: Gallery, exported: Path, place: Place, tmp_path: Path, now: list[float]
+) -> None:
     now[0] += 1e6
     assert archive_model(exported) == gallery.model_id
-    with Gallery.open(tmp_path / "new.db", model=gallery.model_id, clock=lambda: now[0]) as new:
+    with Gallery.open(place("new"), model=gallery.model_id, clock=lambda: now[0]) as new:
         assert new.import_archive(exported) == 3
         assert contents(new) == contents(gallery)
         assert new.stats().search_thresholds == gallery.stats().search_thresholds
@@ -94,22 +97,30 @@ def test_an_archive_holds_no_pickle_and_only_three_members(exported: Path) -> No
     assert exported.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_gallery_without_templates_can_be_moved(gallery: Gallery, tmp_path: Path) -> None:
+def test_a_gallery_without_templates_can_be_moved(gallery: Gallery, place: Place, tmp_path: Path) -> None:
     gallery.export_archive(tmp_path / "none.zip")
-    with Gallery.open(tmp_path / "new.db", model=gallery.model_id) as new:
+    with Gallery.open(place("new"), model=gallery.model_id) as new:
+        new.export_archive(tmp_path / "again.zip")
+        assert parts(tmp_path / "again.zip") == parts(tmp_path / "none.zip")
         assert new.import_archive(tmp_path / "none.zip") == 0
         assert new.stats().dimension is None
 
 
-def test_an_import_is_whole_or_nothing(gallery: Gallery, exported: Path, tmp_path: Path, template: Make) -> None:
-    with Gallery.open(tmp_path / "new.db", model=gallery.model_id) as new:
+def test_an_import_is_whole_or_nothing(gallery: Gallery, exported: Path, place: Place, template: Make) -> None:
+    with Gallery.open(place("new"), model=gallery.model_id) as new:
         new.enrol("../ada", template(9))  # the last of the archive
         before = contents(new)
         with pytest.raises(SubjectExists):
             new.import_archive(exported)
         assert contents(new) == before
         assert new.stats().revision == 1
-    with Gallery.open(tmp_path / "other.db", model="other") as other, pytest.raises(ModelMismatch):
+    damaged = packed(exported.with_name("bad.zip"), npy(parts(exported), ROWS))  # which shows after the last row
+    with Gallery.open(place("empty"), model=gallery.model_id) as new:
+        with pytest.raises(ArchiveRefused):
+            new.import_archive(damaged)
+        assert contents(new) == []
+        assert new.stats().dimension is None
+    with Gallery.open(place("other"), model="other") as other, pytest.raises(ModelMismatch):
         other.import_archive(exported)
 
 

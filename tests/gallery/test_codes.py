@@ -12,9 +12,10 @@ from scipy.stats import beta, kstest
 from vultus.gallery import codes as codes_module
 from vultus.gallery.codes import MISSED, Codes, CodesWriter, codes_of, tail_point
 from vultus.gallery.compressed import CompressedScan
+from vultus.gallery.rank import By
 from vultus.gallery.reads import NEVER, Batch
 from vultus.gallery.rows import NoRows, Rows, RowTable, empty_batch
-from vultus.gallery.search import By, ExactScan, best_subjects
+from vultus.gallery.search import ExactScan, best_subjects
 from vultus.types import FloatArray
 
 Unit = Callable[..., FloatArray]

@@ -15,6 +15,7 @@ from vultus import Template
 from vultus.errors import GalleryError, GalleryFull, GalleryReadOnly, GalleryUnavailable
 from vultus.gallery import Gallery
 from vultus.gallery.index import Index
+from vultus.gallery.local import LocalEngine
 from vultus.gallery.store import Store
 
 Make = Callable[..., Template]
@@ -24,7 +25,9 @@ EXPECTED = {apsw.FullError: GalleryFull, apsw.IOError: GalleryUnavailable, apsw.
 def opened(path: Path, model: str, vfs: str) -> Gallery:
     store = Store.open(path, model=model, vfs=vfs)
     index = Index(store, worth_a_file=10**6)
-    return Gallery(store, index, thresholds=(), searches=(), by="max", near_duplicate=None, clock=lambda: 0.0)
+    return Gallery(
+        LocalEngine(store, index), thresholds=(), searches=(), by="max", near_duplicate=None, clock=lambda: 0.0
+    )
 
 
 def enrolled(gallery: Gallery) -> set[str]:
@@ -145,7 +148,9 @@ def test_an_index_that_cannot_be_written_is_done_without(
 
     monkeypatch.setattr(tempfile, "mkstemp", full)
     index = Index(store, worth_a_file=1)
-    gallery = Gallery(store, index, thresholds=(), searches=(), by="max", near_duplicate=None, clock=lambda: 0.0)
+    gallery = Gallery(
+        LocalEngine(store, index), thresholds=(), searches=(), by="max", near_duplicate=None, clock=lambda: 0.0
+    )
     gallery.enrol("ada", template(1))
     gallery.enrol("bo", template(2))
     assert gallery.identify(template(2), threshold=0.9)[0].subject_id == "bo"

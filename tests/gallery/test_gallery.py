@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.gallery.conftest import MODEL
 
 from vultus import Template, Threshold
 from vultus.errors import (
     BadArgument,
     BadTemplate,
-    GalleryBusy,
     GalleryMissing,
     GalleryReadOnly,
     GalleryUnavailable,
@@ -30,6 +30,13 @@ from vultus.gallery import Gallery, NewSubject
 from vultus.types import FloatArray
 
 Make = Callable[..., Template]
+Place = Callable[[str], str | Path]
+
+
+@pytest.fixture
+def gallery(place: Place, thresholds: tuple[Threshold, ...], now: list[float]) -> Iterator[Gallery]:
+    with Gallery.open(place("staff"), model=MODEL, thresholds=thresholds, clock=lambda: now[0]) as opened:
+        yield opened
 
 
 def near(template: Template, angle: float) -> Template:
@@ -41,15 +48,15 @@ def near(template: Template, angle: float) -> Template:
     return Template((row / np.linalg.norm(row)).astype(np.float32), template.model_id)
 
 
-def test_the_tour(path: Path, template: Make, thresholds: tuple[Threshold, ...]) -> None:
+def test_the_tour(place: Place, template: Make, thresholds: tuple[Threshold, ...]) -> None:
     ada, bo = template(1), template(2)
-    with Gallery.open(path, model=ada.model_id, thresholds=thresholds) as gallery:
+    with Gallery.open(place("staff"), model=ada.model_id, thresholds=thresholds) as gallery:
         assert gallery.enrol("ada", ada).revision == 1
         gallery.enrol("bo", [bo, near(bo, 0.9)], name="Bo")
         found = gallery.identify(near(ada, 0.95), fpir=1e-2, max_rank=5)
         assert [(c.rank, c.subject_id) for c in found] == [(1, "ada")]
         assert found[0].score == pytest.approx(0.95, abs=1e-6)
-    with Gallery.open(path, thresholds=thresholds) as again:
+    with Gallery.open(place("staff"), thresholds=thresholds) as again:
         assert again.identify(bo)[0].subject_id == "bo"
         assert len(again) == 2
         assert "ada" in again
@@ -107,10 +114,10 @@ def test_max_rank_limits_the_candidates(gallery: Gallery, template: Make) -> Non
 
 @pytest.mark.parametrize("by", ["max", "mean"])
 def test_several_templates_count_by_maximum_or_mean(
-    path: Path, template: Make, thresholds: tuple[Threshold, ...], by: str
+    place: Place, template: Make, thresholds: tuple[Threshold, ...], by: str
 ) -> None:
     ada = template(1)
-    with Gallery.open(path, model=ada.model_id, thresholds=thresholds, by=by) as gallery:  # type: ignore[arg-type]
+    with Gallery.open(place("staff"), model=ada.model_id, thresholds=thresholds, by=by) as gallery:  # type: ignore[arg-type]
         gallery.enrol("two", [near(ada, 0.9), near(ada, 0.5)])
         gallery.enrol("one", near(ada, 0.8))
         first, second = gallery.search(ada)
@@ -155,7 +162,8 @@ def test_blank_templates_are_counted_and_never_match(gallery: Gallery, template:
 def test_what_is_deleted_is_never_found_again(gallery: Gallery, template: Make) -> None:
     gallery.enrol("ada", [template(1), template(2)])
     deletion = gallery.delete("ada")
-    assert (deletion.templates, deletion.erased) == (2, True)
+    assert deletion.templates == 2
+    assert deletion.erased or gallery.erase() or gallery.name.startswith("qdrant://")
     assert list(gallery.search(template(1))) == []
     with pytest.raises(SubjectUnknown):
         gallery.delete("ada")
@@ -197,10 +205,10 @@ def test_near_duplicates_are_reported(gallery: Gallery, template: Make) -> None:
     assert gallery.enrol("other", template(7)).similar == ()
 
 
-def test_near_duplicate_is_an_option(path: Path, template: Make) -> None:
+def test_near_duplicate_is_an_option(place: Place, template: Make) -> None:
     ada = template(1)
-    for value, found in ((0.5, 1), (0.95, 0), (None, 0), ("auto", 0)):
-        with Gallery.open(path.with_name(f"{value}.db"), model=ada.model_id, near_duplicate=value) as gallery:  # type: ignore[arg-type]
+    for i, (value, found) in enumerate(((0.5, 1), (0.95, 0), (None, 0), ("auto", 0))):
+        with Gallery.open(place(f"g{i}"), model=ada.model_id, near_duplicate=value) as gallery:  # type: ignore[arg-type]
             gallery.enrol("ada", ada)
             assert len(gallery.enrol("bo", near(ada, 0.9)).similar) == found
 
@@ -303,14 +311,14 @@ def test_template_of_nan_cannot_be_made(template: Make) -> None:
             Template(np.array(row, dtype=np.float32), "m")
 
 
-def test_odd_names_are_data(gallery: Gallery, template: Make, path: Path) -> None:
+def test_odd_names_are_data(gallery: Gallery, template: Make, tmp_path: Path) -> None:
     names = ["../../x", "C:\\x", "'; DROP TABLE subjects; --", "مريم", "👩‍👩‍👧", "%s", "-rf", "Zoe\u0308"]
     for i, name in enumerate(names):
         gallery.enrol(name, template(i), name=name)
     assert {s.subject_id for s in gallery.subjects()} == {*names[:-1], "Zo\u00eb"}
     assert gallery.subject("Zoe\u0308").subject_id == "Zo\u00eb"
     assert all(s.name == s.subject_id for s in gallery.subjects())
-    assert {f.name for f in path.parent.iterdir()} <= {"staff.db", "staff.db-wal", "staff.db-shm"}
+    assert {f.name for f in tmp_path.iterdir()} <= {"staff.db", "staff.db-wal", "staff.db-shm"}
 
 
 def test_subjects_come_in_pages(gallery: Gallery, template: Make) -> None:
@@ -338,7 +346,8 @@ def test_thresholds_measured_on_searches_are_kept_and_used(
     assert gallery.identify(strangers[0], fpir=0.1).basis != measured  # the gallery has grown
 
 
-def test_opening(path: Path, template: Make) -> None:
+def test_opening(place: Place, template: Make) -> None:
+    path = place("staff")
     with pytest.raises(GalleryMissing):
         Gallery.open(path)
     with pytest.raises(BadArgument):
@@ -358,7 +367,7 @@ def test_opening(path: Path, template: Make) -> None:
         len(reader)
 
 
-def test_integrity_and_stats(gallery: Gallery, template: Make, path: Path) -> None:
+def test_integrity_and_stats(gallery: Gallery, template: Make) -> None:
     gallery.enrol("ada", [template(1), template(2)])
     gallery.enrol_blank("bo")
     found = gallery.verify_integrity()
@@ -368,16 +377,6 @@ def test_integrity_and_stats(gallery: Gallery, template: Make, path: Path) -> No
     assert (stats.subjects, stats.templates, stats.blanks, stats.dimension, stats.revision) == (2, 3, 1, 16, 2)
     assert stats.store_bytes > 0
     assert stats.model_id == gallery.model_id
-
-
-def test_integrity_names_what_is_wrong(gallery: Gallery, template: Make) -> None:
-    gallery.enrol("ada", template(1))
-    gallery.search(template(1))
-    connection = gallery._store._writer.connection  # type: ignore[union-attr]
-    connection.execute("UPDATE templates SET expires = 5")
-    assert "not in the index as it is in the store" in gallery.verify_integrity().problems[0]
-    connection.execute("UPDATE templates SET checksum = 5")
-    assert "not what was written" in gallery.verify_integrity().problems[0]
 
 
 def test_many_threads_share_a_gallery(gallery: Gallery, template: Make) -> None:
@@ -405,21 +404,36 @@ def test_many_threads_share_a_gallery(gallery: Gallery, template: Make) -> None:
     assert gallery.verify_integrity().ok
 
 
-def test_a_deletion_that_cannot_be_erased_at_once_is_done_all_the_same(
-    gallery: Gallery, template: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recall_of_searches_that_look_at_everything(gallery: Gallery, template: Make) -> None:
+    for i in range(40):
+        gallery.enrol(f"s{i}", template(i))
+    found = gallery.recall([template(100 + i) for i in range(20)], max_rank=3)
+    assert (found.searches, found.candidates, found.found, found.first, found.share) == (20, 60, 60, 20, 1.0)
+    assert found.low < found.high == 1
+    for probes, rank in (([], 1), ([template(1)], 0)):
+        with pytest.raises(BadArgument):
+            gallery.recall(probes, max_rank=rank)
+    with pytest.raises(ModelMismatch):
+        gallery.recall([template(1, model_id="another")])
+
+
+def test_two_handles_see_each_others_changes(gallery: Gallery, place: Place, template: Make) -> None:
+    with Gallery.open(place("staff")) as other:
+        for i in range(5):
+            gallery.enrol(f"a{i}", template(i))
+            assert other.identify(template(i), threshold=0.99)[0].subject_id == f"a{i}"
+            other.delete(f"a{i}")
+            assert not gallery.identify(template(i), threshold=0.99)
+        assert len(gallery) == len(other) == 0
+
+
+def test_erasing_what_was_deleted(gallery: Gallery, place: Place, template: Make) -> None:
     gallery.enrol("ada", template(1))
     gallery.enrol("bo", template(2))
-    with gallery._store.reading() as reads:
-        assert reads.revision() == 2  # somebody who still reads the state before
-        assert not gallery.delete("ada").erased
-    assert "ada" not in gallery
-    assert gallery.delete("bo").erased
-
-    def busy(*_: object) -> None:
-        raise GalleryBusy("busy")
-
-    gallery.enrol("cy", template(3))
-    monkeypatch.setattr(type(gallery._index), "erase", busy)
-    assert not gallery.delete("cy").erased
-    assert "cy" not in gallery
+    gallery.delete("ada")
+    # a Qdrant server frees the bytes of what was deleted when it likes, and does not say when
+    assert gallery.erase() is not gallery.name.startswith("qdrant://")
+    assert gallery.search(template(2))[0].subject_id == "bo"
+    assert gallery.verify_integrity().ok
+    with Gallery.open(place("staff"), read_only=True) as reader, pytest.raises(GalleryReadOnly):
+        reader.erase()

@@ -27,10 +27,22 @@ def test_kill_at_random_moments(tmp_path: Path) -> None:
     assert found["under way when killed"] > 5
 
 
+def test_kill_while_the_key_changes(tmp_path: Path) -> None:
+    found = run("rekey_harness", "--cycles", "15", "--subjects", "200", "--folder", tmp_path)
+    assert found["violations"] == 0
+    assert found["cycles"] == found["old key"] + found["new key"] == 15
+
+
 def test_loss_of_power_at_every_event(tmp_path: Path) -> None:
     found = run("power_harness", "--traces", "2", "--operations", "6", "--folder", tmp_path)
     assert found["lost"] == found["unreadable"] == 0
     assert found["cuts"] > 300
+
+
+def test_loss_of_power_of_an_encrypted_gallery(tmp_path: Path) -> None:
+    found = run("power_harness", "--operations", "5", "--encrypted", "--every", "2", "--folder", tmp_path)
+    assert found["lost"] == found["unreadable"] == 0
+    assert found["cuts"] > 100
 
 
 def test_the_control_without_full_durability_loses_something(tmp_path: Path) -> None:

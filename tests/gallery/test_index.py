@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from vultus.gallery.decide import Limit
-from vultus.gallery.index import Answer, Index
+from vultus.gallery.engine import Answer
+from vultus.gallery.index import Index
 from vultus.gallery.index_file import Damaged, read_index, row_checks
 from vultus.gallery.records import NewTemplate
 from vultus.gallery.rows import BLOCK

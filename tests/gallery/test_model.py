@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from vultus import Template
 from vultus.errors import SubjectExists, SubjectUnknown
 from vultus.gallery import Gallery
 from vultus.gallery.index import Index
+from vultus.gallery.local import LocalEngine
 from vultus.gallery.store import Store
 from vultus.types import FloatArray
 
@@ -33,18 +36,21 @@ def row(seed: int) -> FloatArray:
 class GalleryMachine(RuleBasedStateMachine):
     """Two handles on one gallery, as of two processes; the model holds (row, expiry) of each template."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str | None = None) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
+        self.address = address
         self.now = 1_000.0
         self.model: dict[str, list[tuple[int | None, float]]] = {}
         self.names: dict[str, str | None] = {}
         self.handles = [self.open(), self.open()]
 
     def open(self) -> Gallery:
+        if self.address is not None:
+            return Gallery.open(self.address, model="m", near_duplicate=None, clock=lambda: self.now)
         store = Store.open(self.folder / "g.db", model="m", clock=lambda: self.now)
-        index = Index(store, worth_a_file=3, compress_from=6)
-        return Gallery(store, index, thresholds=(), searches=(), by="max", near_duplicate=None, clock=lambda: self.now)
+        engine = LocalEngine(store, Index(store, worth_a_file=3, compress_from=6))
+        return Gallery(engine, thresholds=(), searches=(), by="max", near_duplicate=None, clock=lambda: self.now)
 
     def teardown(self) -> None:
         for handle in self.handles:
@@ -178,7 +184,16 @@ class GalleryMachine(RuleBasedStateMachine):
             }
 
 
+QUICK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TestGallery = GalleryMachine.TestCase
-TestGallery.settings = settings(
-    max_examples=12, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestGallery.settings = settings(QUICK, max_examples=12, stateful_step_count=30)
+
+
+def test_gallery_on_postgres(on_server: Callable[..., str]) -> None:
+    numbers = count()
+
+    class OnServer(GalleryMachine):
+        def __init__(self) -> None:
+            super().__init__(on_server(f"g{next(numbers)}", partitions="2"))
+
+    run_state_machine_as_test(OnServer, settings=settings(QUICK, max_examples=6, stateful_step_count=25))

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vultus.gallery.rank import By
 from vultus.gallery.reads import NEVER, Batch
 from vultus.gallery.rows import GONE, NoRows, Rows, RowTable, empty_batch, row_scores
-from vultus.gallery.search import By, ExactScan, at_least_the_best, best_subjects
+from vultus.gallery.search import ExactScan, at_least_the_best, best_subjects
 from vultus.types import FloatArray, IntArray
 
 Unit = Callable[..., FloatArray]

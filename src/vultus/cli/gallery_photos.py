@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vultus.cli.gallery_file import GalleryFile, KeyFile, opened_for, say
 from vultus.cli.output import (
     FAILED,
     NO,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from vultus.gallery import Gallery, Identification
     from vultus.recognizer import Recognizer, Sample
 
-GalleryFile = Annotated[Path, typer.Argument(metavar="GALLERY", help="The gallery's file.")]
 Face = Annotated[str, typer.Option("--face", help="Which face is meant: largest, central or one (exactly one).")]
 
 
@@ -56,6 +56,7 @@ def enrol(
     threads: Threads = None,
     provider: Provider = None,
     accept_licence: AcceptLicence = False,
+    key_file: KeyFile = None,
     json: Json = False,
 ) -> int:
     """Enrol people; known subjects get the photos that they do not have yet. Exit code 2 where a photo failed."""
@@ -67,7 +68,7 @@ def enrol(
         model, detector=detector, mirror=mirror, threads=threads, providers=provider, accept_licence=accept_licence
     )
     report: dict[str, Any] = {"subjects": 0, "templates": 0, "known": 0, "failures": [], "similar": []}
-    with _opened(gallery, recognizer) as opened, progress(len(files), "enrolling", quiet=json) as advance:
+    with opened_for(gallery, recognizer, key_file) as opened, progress(len(files), "enrolling", quiet=json) as advance:
         pending = [(who, file) for who, file in files if not _known(opened, who, file)]
         report["known"] = len(files) - len(pending)
         advance(report["known"])
@@ -112,6 +113,7 @@ def identify(
     threads: Threads = None,
     provider: Provider = None,
     accept_licence: AcceptLicence = False,
+    key_file: KeyFile = None,
     json: Json = False,
 ) -> int:
     """Who do photos show? Exit code 0: somebody in each, 1: nobody in one, 2: a photo failed."""
@@ -121,7 +123,10 @@ def identify(
         model, detector=detector, mirror=mirror, threads=threads, providers=provider, accept_licence=accept_licence
     )
     records: list[dict[str, Any]] = []
-    with _opened(gallery, recognizer) as opened, progress(len(photos), "searching", quiet=json) as advance:
+    with (
+        opened_for(gallery, recognizer, key_file) as opened,
+        progress(len(photos), "searching", quiet=json) as advance,
+    ):
         for photo, result in zip(photos, recognizer.extract(photos, policy=face), strict=True):  # type: ignore[arg-type]
             if isinstance(result, VultusError):
                 records.append({"file": str(photo), "error": {"code": result.code, "message": str(result)}})
@@ -136,30 +141,6 @@ def identify(
     if any("error" in record for record in records):
         return FAILED
     return OK if all(record["candidates"] for record in records) else NO
-
-
-def say(json: bool, record: dict[str, Any], words: str) -> None:
-    """The record as JSON, or the words."""
-    if json:
-        print_json(record)
-    else:
-        console.print(words, markup=False)
-
-
-def _opened(path: Path, recognizer: Recognizer) -> Gallery:
-    """An existing gallery, with what was measured for this recognizer."""
-    from vultus.errors import GalleryMissing
-    from vultus.gallery import Gallery
-
-    if not path.exists():
-        raise GalleryMissing(f"there is no gallery at {path}; make one with: vultus gallery create {path}")
-    known = recognizer.calibration
-    return Gallery.open(
-        path,
-        model=recognizer.model_id,
-        thresholds=known.thresholds if known else (),
-        searches=known.searches if known else (),
-    )
 
 
 def _files(sources: list[Path], subject: str | None) -> list[tuple[str, Path]]:

@@ -85,13 +85,22 @@ def api(
 ) -> int:
     """Every public name with its signature."""
     names = public_api()
+    left_out = not any(name.startswith("vultus.train.") for name in names)
+    if left_out:
+        warn("vultus.train is left out, because torch is not installed: pip install 'vultus[train]'")
     text = json_module.dumps(names, indent=1, ensure_ascii=False) + "\n"
     if write is not None:
+        if left_out:
+            return FAILED
         write.write_text(text, encoding="utf-8")
         return OK
     if check is not None:
         known = json_module.loads(check.read_text(encoding="utf-8"))
-        changed = sorted(n for n in names.keys() | known.keys() if names.get(n) != known.get(n))
+        changed = sorted(
+            n
+            for n in names.keys() | known.keys()
+            if names.get(n) != known.get(n) and not (left_out and n.startswith("vultus.train."))
+        )
         for name in changed:
             warn(f"{name}: {known.get(name, 'not in the file')} -> {names.get(name, 'gone')}")
         return FAILED if changed else OK
@@ -104,14 +113,20 @@ def api(
 
 
 def public_api() -> dict[str, str]:
-    """Canonical name to kind and signature of everything that is public."""
+    """Canonical name to kind and signature of everything that is public; without torch, of everything but `vultus.train`."""
     import importlib
     import pkgutil
+    from importlib.util import find_spec
 
     import vultus
     from vultus import _export
 
+    absent: tuple[str, ...] = () if find_spec("torch") else ("vultus.train",)
+    if not (find_spec("psycopg") and find_spec("pgvector")):
+        absent += ("vultus.gallery.postgres.",)  # which holds no public name
+    if not find_spec("qdrant_client"):
+        absent += ("vultus.gallery.qdrant.",)  # the same
     for module in pkgutil.walk_packages(vultus.__path__, prefix="vultus."):
-        if not module.name.startswith(("vultus.cli", "vultus.__main__")):
+        if not module.name.startswith(("vultus.cli", "vultus.__main__", *absent)):
             importlib.import_module(module.name)
     return {name: _export.describe(entry.target) for name, entry in _export.entries().items()}

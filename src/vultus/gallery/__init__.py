@@ -3,7 +3,11 @@
 from vultus.gallery.decide import expected_fpir
 from vultus.gallery.gallery import Gallery
 from vultus.gallery.intake import NewSubject
+from vultus.gallery.photos import photos_by_sha256
+from vultus.gallery.recall import Recall
 from vultus.gallery.records import Deletion, Enrolment, StoredTemplate, Subject
+from vultus.gallery.reembed import LeftBehind, Migration, migrate
+from vultus.gallery.rekeying import Rekeying, rekey
 from vultus.gallery.results import Identification, Integrity, Stats, SubjectVerification
 
 __all__ = [
@@ -12,10 +16,17 @@ __all__ = [
     "Gallery",
     "Identification",
     "Integrity",
+    "LeftBehind",
+    "Migration",
     "NewSubject",
+    "Recall",
+    "Rekeying",
     "Stats",
     "StoredTemplate",
     "Subject",
     "SubjectVerification",
     "expected_fpir",
+    "migrate",
+    "photos_by_sha256",
+    "rekey",
 ]

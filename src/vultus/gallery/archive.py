@@ -34,9 +34,7 @@ from vultus.errors import (
     VultusError,
 )
 from vultus.gallery.archive_lines import line_of, subject_of
-from vultus.gallery.reads import Reads
-from vultus.gallery.store import Store
-from vultus.gallery.writes import Writes
+from vultus.gallery.engine import Changing, Engine, Snapshot
 from vultus.types import SearchThreshold
 
 FORMAT, VERSION = "vultus-gallery", 1
@@ -47,7 +45,7 @@ _MOST_LINE = 1 << 24
 _MOST_RATIO = 200
 
 
-def export_archive(store: Store, path: Path) -> int:
+def export_archive(engine: Engine, path: Path) -> int:
     """Write one snapshot of a gallery; the file comes into being whole or not at all. Returns how many subjects.
 
     Raises:
@@ -57,9 +55,9 @@ def export_archive(store: Store, path: Path) -> int:
     with _file_errors(path):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(handle, "wb") as out, store.reading() as reads:
+            with os.fdopen(handle, "wb") as out, engine.reading() as reads:
                 with zipfile.ZipFile(out, "w") as archive:
-                    subjects = _write_members(archive, reads, store.model_id)
+                    subjects = _write_members(archive, reads, engine.model_id)
                 out.flush()
                 os.fsync(out.fileno())
             Path(temporary).replace(path)
@@ -69,7 +67,7 @@ def export_archive(store: Store, path: Path) -> int:
     return subjects
 
 
-def _write_members(archive: zipfile.ZipFile, reads: Reads, model_id: str) -> int:
+def _write_members(archive: zipfile.ZipFile, reads: Snapshot, model_id: str) -> int:
     subjects = rows = 0
     lines_hash, rows_hash = hashlib.sha256(), hashlib.sha256()
     with archive.open(_member(_LINES, zipfile.ZIP_DEFLATED), "w", force_zip64=True) as out:
@@ -101,7 +99,7 @@ def _write_members(archive: zipfile.ZipFile, reads: Reads, model_id: str) -> int
     return subjects
 
 
-def _vectors(reads: Reads) -> Iterator[bytes]:
+def _vectors(reads: Snapshot) -> Iterator[bytes]:
     for _, _, _, templates in reads.everything():
         yield from (t.vector.astype("<f4").tobytes() for t in templates if t.vector is not None)
 
@@ -116,7 +114,7 @@ def archive_model(path: Path) -> str:
         return str(_facts(archive)["model_id"])
 
 
-def import_archive(store: Store, path: Path, *, max_bytes: int = MAX_BYTES) -> int:
+def import_archive(engine: Engine, path: Path, *, max_bytes: int = MAX_BYTES) -> int:
     """Enrol everything in an archive in one transaction, or nothing. Returns how many subjects.
 
     Raises:
@@ -128,14 +126,14 @@ def import_archive(store: Store, path: Path, *, max_bytes: int = MAX_BYTES) -> i
     """
     with _opened(path, max_bytes) as archive:
         facts = _facts(archive)
-        if facts["model_id"] != store.model_id:
+        if facts["model_id"] != engine.model_id:
             raise ModelMismatch(
-                f"archive {path} holds templates of {facts['model_id']!r}, the gallery those of {store.model_id!r}"
+                f"archive {path} holds templates of {facts['model_id']!r}, the gallery those of {engine.model_id!r}"
             )
-        return store.write(lambda writes: _enrol_all(writes, archive, facts))
+        return engine.write(lambda writes: _enrol_all(writes, archive, facts))
 
 
-def _enrol_all(writes: Writes, archive: zipfile.ZipFile, facts: dict[str, Any]) -> int:
+def _enrol_all(writes: Changing, archive: zipfile.ZipFile, facts: dict[str, Any]) -> int:
     subjects = 0
     with archive.open(_LINES) as lines_file, archive.open(_ROWS) as rows_file:
         lines, rows = _Hashed(lines_file), _Hashed(rows_file)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 
 import numpy as np
 
-from vultus.errors import GalleryError
 from vultus.gallery.decide import Limit
 from vultus.gallery.intake import NewSubject, blank_template, new_templates, request_of
 from vultus.gallery.opened import Opened
@@ -85,11 +83,8 @@ class Changes(Opened):
             )
             for s in subjects
         ]
-        done = self._store.write_all(
-            [
-                lambda w, s=subject, n=name, t=made: w.enrol(s, t, name=n, request=None)  # type: ignore[misc]
-                for subject, name, made in ready
-            ]
+        done = self._engine.write(
+            lambda w: [w.enrol(subject, made, name=name, request=None) for subject, name, made in ready]
         )
         return [Enrolment(s, w.templates, w.revision) for (s, _, _), w in zip(ready, done, strict=True)]
 
@@ -113,7 +108,7 @@ class Changes(Opened):
         subject = checked_text(subject_id, what="subject_id")
         request = request_of(idempotency_key, "add", subject, None, made)
         similar = self._similar(made, subject)
-        done = self._store.write(lambda w: w.add(subject, made, request=request))
+        done = self._engine.write(lambda w: w.add(subject, made, request=request))
         return Enrolment(subject, done.templates, done.revision, done.replayed, similar)
 
     def delete(self, subject_id: str) -> Deletion:
@@ -124,7 +119,7 @@ class Changes(Opened):
             GalleryError: it could not be made durable; nothing was changed.
         """
         subject = checked_text(subject_id, what="subject_id")
-        return self._deleted(self._store.write(lambda w: w.delete(subject)))
+        return self._deleted(self._engine.write(lambda w: w.delete(subject)))
 
     def delete_template(self, subject_id: str, number: int) -> Deletion:
         """Remove one template of a subject, who stays enrolled; `templates` lists the numbers.
@@ -134,7 +129,7 @@ class Changes(Opened):
             GalleryError: it could not be made durable; nothing was changed.
         """
         subject = checked_text(subject_id, what="subject_id")
-        return self._deleted(self._store.write(lambda w: w.delete_template(subject, number)))
+        return self._deleted(self._engine.write(lambda w: w.delete_template(subject, number)))
 
     def purge(self) -> Deletion:
         """Remove the templates that have expired, and the subjects whose last ones they were.
@@ -142,7 +137,7 @@ class Changes(Opened):
         Raises:
             GalleryError: it could not be made durable; nothing was changed.
         """
-        return self._deleted(self._store.write(lambda w: w.purge()))
+        return self._deleted(self._engine.write(lambda w: w.purge()))
 
     def merge(self, subject_id: str, other_id: str) -> int:
         """Give all templates of the other subject to the first, and remove the other; how many there were.
@@ -152,9 +147,9 @@ class Changes(Opened):
             GalleryError: it could not be made durable; nothing was changed.
         """
         one, other = checked_text(subject_id, what="subject_id"), checked_text(other_id, what="other_id")
-        moved = self._store.write(lambda w: w.merge(one, other)).templates
-        self._store.erase()
-        return moved
+        merged = self._engine.write(lambda w: w.merge(one, other))
+        self._engine.erase(merged)
+        return merged.templates
 
     def rename(self, subject_id: str, name: str | None) -> None:
         """Change the name of a subject; its id stays.
@@ -165,7 +160,7 @@ class Changes(Opened):
         """
         subject = checked_text(subject_id, what="subject_id")
         new = None if name is None else checked_text(name, what="name")
-        self._store.write(lambda w: w.rename(subject, new))
+        self._engine.write(lambda w: w.rename(subject, new))
 
     def _enrol(
         self, subject_id: str, name: str | None, templates: Sequence[NewTemplate], idempotency_key: str | None
@@ -174,7 +169,7 @@ class Changes(Opened):
         words = None if name is None else checked_text(name, what="name")
         request = request_of(idempotency_key, "enrol", subject, words, templates)
         similar = self._similar(templates, subject)
-        done = self._store.write(lambda w: w.enrol(subject, templates, name=words, request=request))
+        done = self._engine.write(lambda w: w.enrol(subject, templates, name=words, request=request))
         return Enrolment(subject, done.templates, done.revision, done.replayed, similar)
 
     def _checked(
@@ -187,7 +182,7 @@ class Changes(Opened):
         return new_templates(
             templates,
             model_id=self.model_id,
-            path=self.path,
+            gallery=self.name,
             consent=consent,
             expires=expires,
             photo_sha256=photo_sha256,
@@ -209,10 +204,5 @@ class Changes(Opened):
         return tuple(Candidate(i, subject, score) for i, (subject, score) in enumerate(order, start=1))
 
     def _deleted(self, written: Written) -> Deletion:
-        """Erase what an acknowledged deletion has left in the index and in the log."""
-        erased = False
-        with suppress(GalleryError):  # the deletion itself is done and stays so
-            with self._store.reading() as reads:
-                numbers = reads.removed(after=written.revision - 1, upto=written.revision)
-            erased = self._index.erase(numbers) and self._store.erase()
-        return Deletion(written.templates, written.revision, erased)
+        """An acknowledged deletion, after what it has left behind was erased where the engine can do so."""
+        return Deletion(written.templates, written.revision, self._engine.erase(written))

@@ -13,21 +13,23 @@ from vultus._export import export
 from vultus.calibrate import threshold_at_fmr
 from vultus.calibrate.comparisons import require_support
 from vultus.errors import BadArgument
-from vultus.gallery import archive, integrity
+from vultus.gallery import archive
 from vultus.gallery.changes import Changes
 from vultus.gallery.decide import Limit, checked_limit, measured_for, share_interval
-from vultus.gallery.index import COMPRESS_FROM, Index
+from vultus.gallery.index import COMPRESS_FROM
+from vultus.gallery.intake import checked_probe
+from vultus.gallery.opening import open_engine
 from vultus.gallery.questions import Questions
+from vultus.gallery.rank import By
+from vultus.gallery.recall import Recall, measure_recall
 from vultus.gallery.results import Integrity, Stats
-from vultus.gallery.search import By
-from vultus.gallery.store import Store
 from vultus.gallery.text import checked_text
 from vultus.types import SearchThreshold, Template, Threshold
 
 
 @export("vultus.Gallery")
 class Gallery(Changes, Questions):
-    """Enrolled subjects in one file, searched by template. Use `Gallery.open`, best in a `with` block.
+    """Enrolled subjects in one file or on a server, searched by template. Use `Gallery.open`, best in a `with` block.
 
     Every change is on the disk when its call returns, and every search sees all changes that were acknowledged before
     it started, whichever process made them. One gallery can be used from many threads at once.
@@ -47,11 +49,14 @@ class Gallery(Changes, Questions):
         read_only: bool = False,
         busy_seconds: float = 5.0,
         clock: Callable[[], float] = time.time,
+        key: bytes | str | None = None,
     ) -> Gallery:
         """Open a gallery, or make one where there is none and a model is named.
 
         Args:
-            path: the database file; its log and its index lie beside it.
+            path: the database file; its log and its index lie beside it. Or the address of a gallery that a server keeps:
+                `postgresql://host/database?gallery=staff` (see `vultus.gallery.postgres`) or `qdrant://host/staff` (see
+                `vultus.gallery.qdrant`).
             model: `Recognizer.model_id` of the system that its templates are of, or will be.
             thresholds: measured for that system on comparisons; those of the built-in manifests unless told otherwise.
             searches: measured for that system on searches; those of the built-in manifests unless told otherwise.
@@ -59,13 +64,16 @@ class Gallery(Changes, Questions):
             near_duplicate: from which score on an enrolment reports other subjects who look alike; "auto" for the
                 strictest of the thresholds, None for no such look.
             compress_from: from how many templates on a search looks at codes of two bits a number first; answers are the same
-                (see `vultus.gallery.codes`). None to read all rows in every search.
+                (see `vultus.gallery.codes`). None to read all rows in every search. Of galleries in files only.
             read_only: never write.
             busy_seconds: how long to wait for another process's change.
             clock: seconds since 1970, for expiry.
+            key: 32 random bytes, or a passphrase, of a file that is encrypted; a new file is encrypted with it. No index
+                file is kept beside one. `vultus.gallery.rekey` changes it.
 
         Raises:
             GalleryMissing: there is none, and no model was named to make one for.
+            GalleryLocked: the key does not fit, or there should be one, or none.
             ModelMismatch: it holds templates of another model.
             GalleryCorrupt, GalleryTooNew, GalleryBusy, GalleryUnavailable: it cannot be opened.
         """
@@ -73,14 +81,21 @@ class Gallery(Changes, Questions):
             raise BadArgument(f"by is {by!r}; expected 'max' or 'mean'")
         if isinstance(near_duplicate, float | int):
             checked_limit(near_duplicate)
-        store = Store.open(path, model=model, read_only=read_only, busy_seconds=busy_seconds, clock=clock)
-        built_in = measured_for(store.model_id)
+        engine = open_engine(
+            path,
+            model=model,
+            read_only=read_only,
+            busy_seconds=busy_seconds,
+            clock=clock,
+            compress_from=compress_from,
+            key=key,
+        )
+        built_in = measured_for(engine.model_id)
         known = built_in[0] if thresholds is None else tuple(thresholds)
         searched = built_in[1] if searches is None else tuple(searches)
         alike = max((t.value for t in known), default=None) if near_duplicate == "auto" else near_duplicate
         return cls(
-            store,
-            Index(store, compress_from=compress_from),
+            engine,
             thresholds=known,
             searches=searched,
             by=by,
@@ -97,9 +112,8 @@ class Gallery(Changes, Questions):
         self.close()
 
     def close(self) -> None:
-        """Bring the index file up to date and close the store."""
-        self._index.save()
-        self._store.close()
+        """Give everything back; the index file is brought up to date first."""
+        self._engine.close()
 
     def calibrate(self, probes: Sequence[Template], *, fpir: float, data: str) -> SearchThreshold:
         """Measure the threshold at an FPIR on searches for strangers, and keep it in the gallery.
@@ -120,11 +134,11 @@ class Gallery(Changes, Questions):
             candidates, _, compared, _ = self._search(probe, lambda _, __: Limit(-1.0), 1)
             best.append(candidates[0].score if candidates else -1.0)
         if not compared:
-            raise BadArgument(f"gallery {self.path} is empty; enrol the subjects first")
+            raise BadArgument(f"gallery {self.name} is empty; enrol the subjects first")
         value = threshold_at_fmr(best, fmr=fpir)
         low, high = share_interval(sum(score >= value for score in best), len(best))
         measured = SearchThreshold(min(1.0, value), fpir, compared, len(best), low, high, words)
-        self._store.write(lambda w: w.set_search_threshold(measured))
+        self._engine.write(lambda w: w.set_search_threshold(measured))
         return measured
 
     def export_archive(self, path: str | os.PathLike[str]) -> int:
@@ -133,7 +147,7 @@ class Gallery(Changes, Questions):
         Raises:
             GalleryError: the gallery cannot be read, or the archive cannot be written.
         """
-        return archive.export_archive(self._store, Path(path))
+        return archive.export_archive(self._engine, Path(path))
 
     def import_archive(self, path: str | os.PathLike[str], *, max_bytes: int = archive.MAX_BYTES) -> int:
         """Enrol all subjects of an archive in one transaction, or none; how many there were.
@@ -148,19 +162,44 @@ class Gallery(Changes, Questions):
             SubjectExists: a subject is enrolled already.
             GalleryError: it could not be made durable; nothing was changed.
         """
-        return archive.import_archive(self._store, Path(path), max_bytes=max_bytes)
+        return archive.import_archive(self._engine, Path(path), max_bytes=max_bytes)
 
     def stats(self) -> Stats:
         """The gallery in numbers."""
-        with self._store.reading() as reads:
+        with self._engine.reading() as reads:
             totals, revision, dimension = reads.totals(), reads.revision(), reads.dimension()
             searched = tuple(reads.search_thresholds())
-        files = [self.path, self.path.with_name(self.path.name + "-wal")]
-        store_bytes = sum(f.stat().st_size for f in files if f.exists())
-        index_bytes = self._index.path.stat().st_size if self._index.path.exists() else 0
         counts = (totals.subjects, totals.templates, totals.blanks)
-        return Stats(self.model_id, dimension, *counts, revision, store_bytes, index_bytes, searched)
+        return Stats(self.model_id, dimension, *counts, revision, *self._engine.sizes(), searched)
+
+    def recall(self, probes: Sequence[Template], *, max_rank: int = 1) -> Recall:
+        """Measure how many of the candidates of an exact search the gallery's own search finds.
+
+        Only where an operator has chosen an approximate index can it be fewer than all, and then mated probes and
+        strangers differ: measure both. Nobody should change the gallery meanwhile.
+
+        Args:
+            probes: of the gallery's model.
+            max_rank: how many candidates count.
+
+        Raises:
+            BadArgument, BadTemplate, ModelMismatch, GalleryError: as for `identify`.
+        """
+        rows = [checked_probe(p, model_id=self.model_id, dimension=None, gallery=self.name) for p in probes]
+        return measure_recall(self._engine, rows, max_rank=max_rank, by=self.by, now=self._clock())
+
+    def erase(self) -> bool:
+        """Erase the bytes of everything that was deleted and could not be erased at once; whether none is left.
+
+        A file's log is emptied. A server's tables are written anew, which everybody waits for. What a server keeps
+        beside its tables, its write-ahead log, replicas and backups, is for its administrator to erase.
+
+        Raises:
+            GalleryReadOnly: the gallery was opened to read.
+            GalleryError: the storage failed.
+        """
+        return self._engine.erase(None)
 
     def verify_integrity(self) -> Integrity:
         """Read everything: the database's own structure, each template, and the index's copy of it."""
-        return integrity.verify(self._index)
+        return self._engine.verify()

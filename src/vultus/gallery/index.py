@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vultus.errors import BadTemplate, GalleryBusy, GalleryError, GalleryFull, GalleryUnavailable
 from vultus.gallery.decide import Limit
+from vultus.gallery.engine import Answer
 from vultus.gallery.index_file import Damaged, Stamp, erase_rows, read_index, write_index
+from vultus.gallery.rank import By
 from vultus.gallery.reads import Batch, Int64Array, Reads
 from vultus.gallery.rows import GONE, NoRows, Rows, RowTable, empty_batch
-from vultus.gallery.search import By, ExactScan, Scan, best_subjects
+from vultus.gallery.search import ExactScan, Scan, best_subjects
 from vultus.gallery.store import Store
 from vultus.types import FloatArray
 
@@ -29,22 +30,13 @@ _TRIES = 4
 _TRIES_WITHOUT_LOCK = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one search found: subjects with their scores, the limit they had to reach, and what was searched."""
-
-    found: tuple[tuple[str, float], ...]
-    limit: Limit
-    compared: int
-    revision: int
-
-
 class Index:
     """Answers searches from rows in memory that are current at the moment when the search starts.
 
     Args:
         store: what it is derived from.
-        worth_a_file: from how many templates on the rows are kept in a file beside the store.
+        worth_a_file: from how many templates on the rows are kept in a file beside the store; never for a store that is
+            encrypted, whose rows the file would show.
         compress_from: from how many templates on their codes are scanned first; None for never.
     """
 
@@ -54,6 +46,7 @@ class Index:
         self.path = store.path.with_name(store.path.name + "-index")
         self._store = store
         self._worth_a_file = worth_a_file
+        self._keeps_file = store.writable and not store.encrypted
         self._compress_from = compress_from
         self._lock = threading.RLock()  # taken before the store's turn to write, never after
         self._table: RowTable | None = None
@@ -156,7 +149,7 @@ class Index:
     def save(self) -> None:
         """Bring the file up to date where reading the changes from the store would take long."""
         table = self._table
-        if table is None or not self._store.writable or len(table) < self._worth_a_file:
+        if table is None or not self._keeps_file or len(table) < self._worth_a_file:
             return
         uncoded = self._codes is not None and self._codes is not self._saved_codes
         if uncoded or table.unsaved > max(5_000, len(table) // 20):
@@ -190,7 +183,7 @@ class Index:
 
     def _loaded(self, reads: Reads, dimension: int) -> RowTable | None:
         """The rows of the file, where it belongs to this history of this gallery."""
-        found = None if self._distrusted else read_index(self.path)
+        found = None if self._distrusted or self._store.encrypted else read_index(self.path)
         if found is None or found.stamp.identity != self._store.identity or found.stamp.dimension != dimension:
             return None
         if reads.token(found.stamp.revision) != found.stamp.token:
@@ -214,7 +207,7 @@ class Index:
         """The rows of the store; kept in a file where there are many."""
         self._codes = self._saved_codes = None
         templates, token = reads.totals().templates, reads.token(revision)
-        if self._store.writable and templates >= self._worth_a_file and token is not None:
+        if self._keeps_file and templates >= self._worth_a_file and token is not None:
             codes = self._new_codes(dimension, templates)
             with suppress(OSError, GalleryBusy, GalleryFull, GalleryUnavailable):
                 stamp = Stamp(self._store.identity, dimension, revision, token)

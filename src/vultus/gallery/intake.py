@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 
@@ -40,7 +39,7 @@ class NewSubject:
     photo_sha256: Sequence[str | None] | None = None
 
 
-def checked_probe(probe: Template, *, model_id: str, dimension: int | None, path: Path) -> FloatArray:
+def checked_probe(probe: Template, *, model_id: str, dimension: int | None, gallery: str) -> FloatArray:
     """The vector of a template that belongs to the gallery's model.
 
     Raises:
@@ -52,10 +51,10 @@ def checked_probe(probe: Template, *, model_id: str, dimension: int | None, path
         raise BadArgument(f"a template was expected, not {type(probe).__name__}; make one with Recognizer.template")
     if probe.model_id != model_id:
         raise ModelMismatch(
-            f"a template of {probe.model_id!r} cannot be used with gallery {path}, which holds templates of {model_id!r}"
+            f"a template of {probe.model_id!r} cannot be used with gallery {gallery}, which holds templates of {model_id!r}"
         )
     if dimension is not None and len(probe.vector) != dimension:
-        raise BadTemplate(f"a template of {len(probe.vector)} numbers; the gallery {path} holds rows of {dimension}")
+        raise BadTemplate(f"a template of {len(probe.vector)} numbers; the gallery {gallery} holds rows of {dimension}")
     return np.ascontiguousarray(probe.vector, dtype=np.float32)
 
 
@@ -63,7 +62,7 @@ def new_templates(
     templates: Template | Sequence[Template],
     *,
     model_id: str,
-    path: Path,
+    gallery: str,
     consent: str | None,
     expires: datetime | None,
     photo_sha256: str | Sequence[str | None] | None,
@@ -85,7 +84,7 @@ def new_templates(
     reference, until = _shared(consent, expires)
     found = []
     for template, digest in zip(several, digests, strict=True):
-        vector = checked_probe(template, model_id=model_id, dimension=None, path=path)
+        vector = checked_probe(template, model_id=model_id, dimension=None, gallery=gallery)
         if template.quality is not None and not np.isfinite(template.quality):
             raise BadTemplate(f"a template's quality is {template.quality!r}; expected a number or None")
         found.append(

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from vultus.errors import BadArgument, SubjectUnknown
 from vultus.gallery.decide import Limit, checked_limit, limit_for_fmr, limit_for_fpir
+from vultus.gallery.engine import Snapshot
 from vultus.gallery.intake import checked_probe
 from vultus.gallery.opened import Opened
-from vultus.gallery.reads import Reads
 from vultus.gallery.records import StoredTemplate, Subject
 from vultus.gallery.results import Identification, SubjectVerification
 from vultus.gallery.rows import row_scores
@@ -79,8 +79,8 @@ class Questions(Opened):
         subject = checked_text(subject_id, what="subject_id")
         limit = limit_for_fmr(fmr, size=1, measured=self.thresholds) if threshold is None else checked_limit(threshold)
         now = self._clock()
-        with self._store.reading() as reads:
-            vector = checked_probe(probe, model_id=self.model_id, dimension=reads.dimension(), path=self.path)
+        with self._engine.reading() as reads:
+            vector = checked_probe(probe, model_id=self.model_id, dimension=reads.dimension(), gallery=self.name)
             known = list(reads.templates(reads.subject_number(subject)))
         usable = [
             t.vector for t in known if t.vector is not None and (t.expires is None or t.expires.timestamp() > now)
@@ -97,7 +97,7 @@ class Questions(Opened):
         Raises:
             SubjectUnknown: it is not enrolled.
         """
-        with self._store.reading() as reads:
+        with self._engine.reading() as reads:
             return reads.subject(checked_text(subject_id, what="subject_id"))
 
     def templates(self, subject_id: str) -> list[StoredTemplate]:
@@ -106,14 +106,14 @@ class Questions(Opened):
         Raises:
             SubjectUnknown: it is not enrolled.
         """
-        with self._store.reading() as reads:
+        with self._engine.reading() as reads:
             return list(reads.templates(reads.subject_number(checked_text(subject_id, what="subject_id"))))
 
     def subjects(self) -> Iterator[Subject]:
         """All subjects in the order of their ids; read in portions, between which changes may come."""
         after = ""
         while True:
-            with self._store.reading() as reads:
+            with self._engine.reading() as reads:
                 page = list(reads.subjects(after=after, limit=_PAGE))
             yield from page
             if len(page) < _PAGE:
@@ -121,7 +121,7 @@ class Questions(Opened):
             after = page[-1].subject_id
 
     def __len__(self) -> int:
-        with self._store.reading() as reads:
+        with self._engine.reading() as reads:
             return reads.totals().subjects
 
     def __contains__(self, subject_id: object) -> bool:
@@ -133,7 +133,9 @@ class Questions(Opened):
             return False
         return True
 
-    def _limit(self, reads: Reads, size: int, fpir: float | None, fmr: float | None, threshold: float | None) -> Limit:
+    def _limit(
+        self, reads: Snapshot, size: int, fpir: float | None, fmr: float | None, threshold: float | None
+    ) -> Limit:
         if threshold is not None:
             return checked_limit(threshold)
         if fmr is not None:

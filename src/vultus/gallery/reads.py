@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vultus.errors import GalleryCorrupt, SubjectUnknown
-from vultus.gallery.records import StoredTemplate, Subject, moment
+from vultus.gallery.records import StoredTemplate, Subject, Totals, moment
 from vultus.gallery.schema import first_number_after
 from vultus.types import FloatArray, SearchThreshold
 
@@ -37,15 +37,6 @@ class Batch:
     subjects: Int64Array
     expires: Int64Array
     rows: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """How many of each there are."""
-
-    subjects: int
-    templates: int
-    blanks: int
 
 
 class Reads:

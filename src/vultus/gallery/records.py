@@ -49,6 +49,15 @@ class Written:
     replayed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How many of each there are."""
+
+    subjects: int
+    templates: int
+    blanks: int
+
+
 @export("vultus.gallery.Subject")
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -124,7 +133,8 @@ class Deletion:
         templates: how many templates were deleted.
         revision: of the gallery.
         erased: whether the bytes are gone from the files already; False while another process still reads an older
-            state of the gallery. The next deletion, or closing the gallery, erases them then.
+            state of the gallery; the next deletion, or closing the gallery, erases them then. Always False where a
+            server keeps the gallery: there `Gallery.erase` erases them.
     """
 
     templates: int

@@ -1,21 +1,16 @@
-"""The best subjects for a probe: a quick scan proposes rows, exact scores decide, and a proof says when to stop.
-
-Whatever the scan, the answer is the same: it tells how high the rows that it did not propose can score, and where that
-is high enough to matter, it is asked for all that can.
-"""
+"""Scans of the rows in memory: which of them can matter to a probe, and how high the others can score."""
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from vultus.gallery.rank import By, Scored, best_of
 from vultus.gallery.rows import Rows, exact_scores
-from vultus.types import Float64Array, FloatArray, IntArray
+from vultus.types import FloatArray, IntArray
 
 _MANY = 16_384
-
-By = Literal["max", "mean"]
 
 
 class Scan(Protocol):
@@ -110,39 +105,33 @@ def best_subjects(
     Returns:
         equal scores are in the order of enrolment.
     """
-    places, floor = scan.nearest(4 * max_rank + 28)
-    numbers, scores = _ranked(rows, places, probe, threshold=threshold, max_rank=max_rank, by=by, now=now)
-    limit = threshold if len(scores) < max_rank else scores[-1]
-    if floor > limit:
-        places = scan.down_to(limit)
-        numbers, scores = _ranked(rows, places, probe, threshold=threshold, max_rank=max_rank, by=by, now=now)
-    return numbers, scores
+    proposals = _RowProposals(rows, scan, probe, threshold=threshold, by=by, now=now)
+    return best_of(proposals, threshold=threshold, max_rank=max_rank, by=by)
 
 
-def _ranked(
-    rows: Rows, places: IntArray, probe: FloatArray, *, threshold: float, max_rank: int, by: By, now: float
-) -> tuple[list[int], list[float]]:
-    """The best subjects among those who have a row at one of the places."""
-    places = places[rows.usable(places, now)]
-    if threshold > -1:  # a subject below it with every template is below it
-        places = places[rows.gather(places) @ probe >= threshold - rounding(rows.dimension)]
-    if by == "mean":
-        everything = np.flatnonzero(np.isin(rows.subjects, np.unique(rows.subjects[places])))
-        places = everything[rows.usable(everything, now)]
-    subjects, best = _by_subject(rows.subjects[places], exact_scores(rows, places, probe), by)
-    reached = np.flatnonzero(best >= threshold)
-    order = reached[np.lexsort((subjects[reached], -best[reached]))][:max_rank]
-    return subjects[order].tolist(), best[order].tolist()
+class _RowProposals:
+    """What a scan proposes, scored."""
 
+    def __init__(self, rows: Rows, scan: Scan, probe: FloatArray, *, threshold: float, by: By, now: float) -> None:
+        self._rows, self._scan, self._probe = rows, scan, probe
+        self._threshold, self._by, self._now = threshold, by, now
 
-def _by_subject(subjects: IntArray, scores: Float64Array, by: By) -> tuple[IntArray, Float64Array]:
-    """Each subject once, ascending, with its score."""
-    order = np.argsort(subjects, kind="stable")
-    subjects, scores = subjects[order], scores[order]
-    first = np.flatnonzero(np.diff(subjects, prepend=-1))
-    if not len(first):
-        return subjects, scores
-    if by == "max":
-        return subjects[first], np.maximum.reduceat(scores, first)
-    counts = np.diff(np.append(first, len(subjects)))
-    return subjects[first], np.add.reduceat(scores, first) / counts
+    def nearest(self, count: int) -> tuple[Scored, float]:
+        """See `Proposals`."""
+        places, floor = self._scan.nearest(count)
+        return self._scored(places), floor
+
+    def down_to(self, limit: float) -> Scored:
+        """See `Proposals`."""
+        return self._scored(self._scan.down_to(limit))
+
+    def _scored(self, places: IntArray) -> Scored:
+        """Those that may reach the threshold; by mean, with all templates of their subjects."""
+        rows = self._rows
+        places = places[rows.usable(places, self._now)]
+        if self._threshold > -1:  # a subject below it with every template is below it
+            places = places[rows.gather(places) @ self._probe >= self._threshold - rounding(rows.dimension)]
+        if self._by == "mean":
+            everything = np.flatnonzero(np.isin(rows.subjects, np.unique(rows.subjects[places])))
+            places = everything[rows.usable(everything, self._now)]
+        return Scored(rows.subjects[places], exact_scores(rows, places, self._probe))

@@ -24,6 +24,7 @@ from vultus.errors import (
     ModelMismatch,
 )
 from vultus.gallery.connection import Durability, connect, errors_typed, transaction, undo
+from vultus.gallery.keys import Key, checked_key
 from vultus.gallery.reads import Reads
 from vultus.gallery.versions import make_file, migrate
 from vultus.gallery.writer import Change, Writer
@@ -43,6 +44,7 @@ class Store:
         writer: None where the file can only be read.
         connect_reader: opens one more connection that reads.
         busy_seconds: how long to wait for another process's transaction.
+        encrypted: whether the file is opened with a key.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class Store:
         writer: Writer | None,
         connect_reader: Callable[[], apsw.Connection],
         busy_seconds: float,
+        encrypted: bool = False,
     ) -> None:
         self.path = path
+        self.encrypted = encrypted
         self.busy_seconds = busy_seconds
         self.model_id = model_id
         self.identity = identity
@@ -74,6 +78,7 @@ class Store:
         read_only: bool = False,
         busy_seconds: float = 5.0,
         clock: Callable[[], float] = time.time,
+        key: Key | None = None,
         durability: Durability = "full",
         vfs: str | None = None,
     ) -> Store:
@@ -85,27 +90,32 @@ class Store:
             read_only: never write; also taken where the file turns out not to be writable.
             busy_seconds: how long to wait for another process's transaction.
             clock: seconds since 1970.
+            key: 32 bytes or a passphrase, of an encrypted file or to encrypt a new one with.
             durability: "full", or "normal" for the tests' control.
             vfs: a VFS registered with apsw, for tests.
 
         Raises:
             GalleryMissing: there is none, and it was to be read or no model was named.
             GalleryCorrupt, GalleryTooNew: the file is damaged, no gallery, or of a newer vultus.
+            GalleryLocked: the key does not fit, or there should be one, or none.
             ModelMismatch: its templates are of another model.
             GalleryError: it cannot be opened.
         """
         file = Path(path)
+        secret = checked_key(key)
         if busy_seconds < 0:
             raise BadArgument(f"busy_seconds is {busy_seconds!r}; expected 0 or more")
         make_file(file, model=model, read_only=read_only)
 
         def reader() -> apsw.Connection:
-            return connect(file, write=False, busy_seconds=busy_seconds, vfs=vfs)
+            return connect(file, write=False, busy_seconds=busy_seconds, key=secret, vfs=vfs)
 
         writer = None
         if not read_only:
             with suppress(GalleryReadOnly):
-                connection = connect(file, write=True, busy_seconds=busy_seconds, durability=durability, vfs=vfs)
+                connection = connect(
+                    file, write=True, busy_seconds=busy_seconds, durability=durability, key=secret, vfs=vfs
+                )
                 writer = Writer(connection, file, clock, busy_seconds=busy_seconds)
         first = writer.connection if writer is not None else reader()
         try:
@@ -125,7 +135,13 @@ class Store:
             first.close(True)
             raise
         store = cls(
-            file, model_id=found, identity=identity, writer=writer, connect_reader=reader, busy_seconds=busy_seconds
+            file,
+            model_id=found,
+            identity=identity,
+            writer=writer,
+            connect_reader=reader,
+            busy_seconds=busy_seconds,
+            encrypted=secret is not None,
         )
         if writer is None:
             store._idle.append(first)

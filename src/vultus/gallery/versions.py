@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import apsw
@@ -73,20 +73,26 @@ def migrate(connection: apsw.Connection, file: Path, *, model: str | None, write
         raise GalleryMissing(f"{file} is an empty file and no gallery; make one with `vultus gallery create`")
     with transaction(connection, write=True):
         version = _version(connection, file)  # another process may have been faster
-        for script in MIGRATIONS[version:]:
-            connection.execute(script)
+        make_tables(connection, version)
         if version == 0:
             facts = {"model_id": model, "identity": secrets.token_hex(16)}
             connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
-        connection.pragma("application_id", APPLICATION_ID)
-        connection.pragma("user_version", VERSION)
+
+
+def make_tables(connection: apsw.Connection, version: int = 0) -> None:
+    """Run the scripts that lead from a version to this one, inside a writing transaction."""
+    for script in MIGRATIONS[version:]:
+        connection.execute(script)
+    connection.pragma("application_id", APPLICATION_ID)
+    connection.pragma("user_version", VERSION)
 
 
 def _version(connection: apsw.Connection, file: Path) -> int:
     """The version of a gallery's file, 0 for an empty one."""
-    application, version = connection.pragma("application_id"), int(connection.pragma("user_version"))
-    if application != APPLICATION_ID:
+    with nullcontext() if connection.in_transaction else transaction(connection, write=False):
+        application, version = connection.pragma("application_id"), int(connection.pragma("user_version"))
         tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application != APPLICATION_ID:
         if application or version or tables is None or tables[0]:
             raise GalleryCorrupt(f"{file} is a database of another program and no gallery; name another file")
         return 0
