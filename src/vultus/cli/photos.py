@@ -127,7 +127,9 @@ def detect(
 
 
 def embed(
-    files: Annotated[list[Path], typer.Argument(help="Photos.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="PHOTOS", help="Photos, or folders for all photos below, by path.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="NPZ file to write: files, rows, quality, model_id.")],
     face: Policy = "largest",
     model: Model = None,
@@ -136,56 +138,77 @@ def embed(
     threads: Threads = None,
     provider: Provider = None,
     accept_licence: AcceptLicence = False,
+    ray: Annotated[bool, typer.Option("--ray", help="Embed with Ray Data, one process a thread.")] = False,
+    ray_address: Annotated[
+        str | None, typer.Option("--ray-address", help="Use this Ray cluster: host:port. Implies --ray.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Extract a template of the meant face of each photo. Photos that fail are named, and the exit code is 2."""
-    import io
+    from dataclasses import asdict
 
-    import numpy as np
-
-    from vultus.errors import BadArgument, SourceUnavailable, VultusError
-    from vultus.weights.lookup import write_atomically
+    from vultus.bulk import embed_on_ray, embed_photos
+    from vultus.errors import BadArgument
 
     if not out.absolute().parent.is_dir():
         raise BadArgument(f"the folder of {out} does not exist")
-    recognizer = load_recognizer(
-        model, detector=detector, mirror=mirror, threads=threads, providers=provider, accept_licence=accept_licence
-    )
-    kept, rows, quality, failures = [], [], [], []
+    files = _photos(sources)
     with progress(len(files), "embedding", quiet=json) as advance:
-        for file, result in zip(files, recognizer.extract(files, policy=face), strict=True):  # type: ignore[arg-type]
-            if isinstance(result, VultusError):
-                failures.append({"file": str(file), "code": result.code, "message": str(result)})
-            else:
-                kept.append(str(file))
-                rows.append(result.template.vector)
-                quality.append(result.quality.overall[0])
-            advance(1)
-    dimension = recognizer.embedder.spec.dimension
-    content = io.BytesIO()
-    np.savez(
-        content,
-        files=np.array(kept, dtype=np.str_),
-        rows=np.array(rows, dtype=np.float32).reshape(-1, dimension),
-        quality=np.array(quality, dtype=np.float32),
-        model_id=np.array(recognizer.model_id),
-    )
-    try:
-        write_atomically(out, content.getvalue())
-    except OSError as problem:
-        raise SourceUnavailable(f"cannot write {out}: {problem}") from problem
+        if ray or ray_address is not None:
+            found = embed_on_ray(
+                files,
+                address=ray_address,
+                workers=threads,
+                model=model,
+                detector=detector,
+                mirror=mirror,
+                providers=provider,
+                accept_licence=accept_licence,
+                policy=face,  # type: ignore[arg-type]
+                progress=advance,
+            )
+        else:
+            recognizer = load_recognizer(
+                model,
+                detector=detector,
+                mirror=mirror,
+                threads=threads,
+                providers=provider,
+                accept_licence=accept_licence,
+            )
+            found = embed_photos(files, recognizer, policy=face, progress=advance)  # type: ignore[arg-type]
+    found.save(out)
+    count, dimension = found.rows.shape
     if json:
         print_json(
             {
                 "out": str(out),
-                "templates": len(kept),
+                "templates": count,
                 "dimension": dimension,
-                "model_id": recognizer.model_id,
-                "failures": failures,
+                "model_id": found.model_id,
+                "failures": [asdict(failure) for failure in found.failures],
             }
         )
     else:
-        console.print(f"{len(kept)} templates of {dimension} numbers in {out}")
-        for failure in failures:
-            warn(f"{failure['file']}: {failure['code']}: {failure['message']}")
-    return FAILED if failures else OK
+        console.print(f"{count} templates of {dimension} numbers in {out}")
+        for failure in found.failures:
+            warn(f"{failure.file}: {failure.code}: {failure.message}")
+    return FAILED if found.failures else OK
+
+
+def _photos(sources: list[Path]) -> list[Path]:
+    """The photos as they were given, and in the place of a folder all photos below it, in the order of their paths."""
+    from vultus.errors import BadArgument
+    from vultus.evaluate.protocol import PHOTO_SUFFIXES
+
+    files: list[Path] = []
+    for source in sources:
+        if source.is_dir():
+            below = (f for f in source.rglob("*") if f.suffix.lower() in PHOTO_SUFFIXES and not f.name.startswith("."))
+            found = sorted(f for f in below if f.is_file())
+            if not found:
+                raise BadArgument(f"the folder {source} holds no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
+            files += found
+        else:
+            files.append(source)
+    return files
