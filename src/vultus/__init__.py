@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vultus import calibrate, errors, evaluate
+    from vultus import calibrate, errors, evaluate, train
     from vultus.compare import score, similarity, template_of, top_k
     from vultus.detect import Detector, choose
     from vultus.embed import Embedder
@@ -53,6 +53,7 @@ __all__ = [
     "similarity",
     "template_of",
     "top_k",
+    "train",
 ]
 
 _ROOMS = {
@@ -68,7 +69,7 @@ _ROOMS = {
     "vultus.weights": ("Manifest", "load_manifest", "save_manifest"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
-_MODULES = ("calibrate", "errors", "evaluate")
+_MODULES = ("calibrate", "errors", "evaluate", "train")
 
 
 def __getattr__(name: str) -> object:
