@@ -305,6 +305,16 @@ class AlbumBusy(AlbumError):
     code = "album_busy"
 
 
+# --- analysis ---------------------------------------------------------------------------------------------------------
+
+
+@export("vultus.errors.AnalysisError")
+class AnalysisError(VultusError):
+    """A network that cannot be looked into: an operator that is not known, or a way through it that depends on values."""
+
+    code = "analysis_failed"
+
+
 # --- training ---------------------------------------------------------------------------------------------------------
 
 

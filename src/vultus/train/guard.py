@@ -97,12 +97,12 @@ def report(world: World, found: str | None, *, step: int, otherwise: str) -> Not
         world: the ranks.
         found: what this rank found, or None.
         step: optimiser step, from 0.
-        otherwise: what is known where no rank found a tensor.
+        otherwise: what is known where no rank found a tensor, such as "loss".
     """
     answers = world.told(found, what="looking for the tensor that is not finite")
     rank, what = next(((r, a) for r, a in enumerate(answers) if a), (0, otherwise))
     return NotFinite(
-        f"step {step}, rank {rank}: {what} is not finite; the step was not taken and the last checkpoint is whole. Lower "
+        f"step {step}, rank {rank}: NaN or infinity in the {what}; the step was not taken and the last checkpoint is whole. Lower "
         "optimizer.lr, lengthen schedule.warmup, set optimizer.clip, or look at that batch"
     )
 

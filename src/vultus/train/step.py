@@ -81,13 +81,13 @@ def take_step(parts: Parts, images: Tensor, labels: Tensor, *, step: int, rate: 
             asked = asked or bool(halt)
             if bad:
                 found = guard.look_forward(parts.backbone, parts.head, pixels, features)
-                raise guard.report(world, found, step=step, otherwise="a feature")
+                raise guard.report(world, found, step=step, otherwise="features")
             scaled, y = parts.scaler.attach(features), y.to(world.device, non_blocking=True)
             loss = objective(parts.head, parts.added, [a.share for a in config.added], scaled, y)
             value = float(loss.detach())
             if value - value != 0.0:
                 found = guard.look_forward(parts.backbone, parts.head, pixels, features)
-                raise guard.report(world, found, step=step, otherwise="the loss")
+                raise guard.report(world, found, step=step, otherwise="loss")
             (loss / pieces).backward()
             total += value / pieces
     weights = [p for p in parts.backbone.parameters() if p.requires_grad]
@@ -99,7 +99,7 @@ def take_step(parts: Parts, images: Tensor, labels: Tensor, *, step: int, rate: 
     spilt, broken = world.most([not guard.finite(length), not guard.finite(centres)])
     overflow = bool(spilt) and parts.scaler.enabled
     if broken or (spilt and not overflow):
-        raise guard.report(world, guard.look_backward(parts.backbone, parts.head), step=step, otherwise="a gradient")
+        raise guard.report(world, guard.look_backward(parts.backbone, parts.head), step=step, otherwise="gradients")
     parts.scaler.update(overflow=overflow)
     if not overflow:
         optim.clip(weights, length, longest=config.optimizer.clip)

@@ -4,9 +4,10 @@ from vultus.train.data import samplers
 from vultus.train.data.augment import Augment, Augmented, policy
 from vultus.train.data.dataset import Dataset, to_input, to_tensor
 from vultus.train.data.folder import Folder
+from vultus.train.data.judging import Preparation
 from vultus.train.data.loading import loader
 from vultus.train.data.opening import open_dataset
-from vultus.train.data.preparing import Preparation, prepare
+from vultus.train.data.preparing import prepare
 from vultus.train.data.recordio import RecordIO
 from vultus.train.data.report import PreparationReport
 from vultus.train.data.shards import ShardManifest, Shards, verify_shards

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from typing import Literal, get_args
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from vultus.errors import BadArgument, DatasetError, ImageError, ImageParseError
 from vultus.image import Limits, read_image
@@ -24,7 +26,6 @@ _HOW: dict[Encoding, tuple[str, list[int]]] = {
         [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444],
     ),
     "png": (".png", [cv2.IMWRITE_PNG_COMPRESSION, 6]),
-    "webp": (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101]),
 }
 
 
@@ -40,11 +41,14 @@ def encode(pixels: UInt8Array, encoding: Encoding) -> bytes:
     """
     if encoding == "raw":
         return np.ascontiguousarray(pixels).tobytes()
+    if encoding == "webp":
+        content = io.BytesIO()  # a fifth of the time of Pillow's default effort for 3 percent more bytes
+        Image.fromarray(np.ascontiguousarray(pixels)).save(content, "WEBP", lossless=True, quality=0, method=1)
+        return content.getvalue()
     if encoding not in _HOW:
         raise BadArgument(f"no encoding {encoding!r}; expected one of {', '.join(ENCODINGS)}")
     suffix, options = _HOW[encoding]
-    _, content = cv2.imencode(suffix, pixels[..., ::-1], options)
-    return content.tobytes()
+    return cv2.imencode(suffix, pixels[..., ::-1], options)[1].tobytes()
 
 
 def decode(content: bytes, encoding: Encoding | None = None, *, name: str) -> UInt8Array:

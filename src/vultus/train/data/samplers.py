@@ -25,6 +25,7 @@ from vultus.types import IntArray
 Last = Literal["drop", "wrap"]
 
 
+@export("vultus.train.data.samplers.Order")
 class Order(Sampler[list[int]], ABC):
     """Batches of one rank; a `batch_sampler` for `torch.utils.data.DataLoader`.
 
