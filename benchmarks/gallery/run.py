@@ -3,7 +3,7 @@
     python -m benchmarks.gallery.run                                        # 100,000 templates, a minute or two
     python -m benchmarks.gallery.run --templates 1000000 --probes 1000      # some minutes, 3 GB
     python -m benchmarks.gallery.run --templates 10000000 --no-exact        # an hour, 15 GB of disk
-    python -m benchmarks.gallery.run --only search --peers                  # usearch, hnswlib, faiss, where installed
+    python -m benchmarks.gallery.run --only search --peers                  # usearch, hnswlib, LanceDB, where installed
 
 Everything goes through `vultus.Gallery`. Rows are drawn so that strangers' scores spread like those of a real embedding;
 probes of enrolled people score 0.66 with their template on average. The threshold is the one at FPIR 1 %, measured on
@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--compress-from", type=int, default=50_000)
     parser.add_argument("--only", choices=["write", "open", "search"], action="append")
     parser.add_argument("--no-exact", action="store_true", help="leave out what reads all rows in memory")
-    parser.add_argument("--peers", action="store_true", help="also usearch, hnswlib and faiss")
+    parser.add_argument("--peers", action="store_true", help="also faiss, usearch, hnswlib and LanceDB")
     parser.add_argument("--folder", type=Path, help="keep the gallery here, and use it again")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

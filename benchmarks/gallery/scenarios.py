@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.metadata
 import os
 import platform
@@ -14,12 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import apsw
 import numpy as np
 from benchmarks.core.measure import Entrant, Scenario, measure, quartiles
+from benchmarks.gallery import peers as others
 
 from vultus import Gallery, Template
 from vultus.gallery import NewSubject
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def _setting(options: argparse.Namespace) -> dict[str, Any]:
-    versions = {name: importlib.metadata.version(name) for name in ("vultus", "numpy", "apsw", "faiss-cpu")}
+    versions = {name: importlib.metadata.version(name) for name in ("vultus", "numpy", "apsw-sqlite3mc", "faiss-cpu")}
     git = shutil.which("git")
     commit = (
         subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout if git else ""
@@ -187,7 +188,7 @@ def search(path: Path, options: argparse.Namespace) -> dict[str, Any]:
     threshold = float(np.quantile(best, 0.99))
     rows = None if options.no_exact else np.concatenate(list(batches(options)))
     picked = np.random.default_rng(8).integers(0, options.templates, options.probes)
-    own = np.concatenate([_row(options, int(i)) for i in picked])
+    own = np.concatenate([_row(options, int(i)) for i in picked]) if rows is None else rows[picked]
     probes = np.concatenate([strangers[: options.probes], mated_probes(own, seed=9)])
     result: dict[str, Any] = {"threshold": threshold, "decisions": decisions(quick, rows, probes, threshold)}
     turn = iter(range(10**9))
@@ -202,9 +203,12 @@ def search(path: Path, options: argparse.Namespace) -> dict[str, Any]:
         entrants.append(Entrant("reading the rows once", lambda: everything.max()))
         entrants.append(Entrant("identify, exact", lambda: ask(exact)))
     entrants.append(Entrant("identify, compressed", lambda: ask(quick)))
-    if options.peers and rows is not None:
-        entrants += peers(rows, lambda: probes[next(turn) % len(probes)][None])
-    result["time"] = measure([Scenario("one search", tuple(entrants))], options.rounds, _announce)
+    with others.peers(rows) if options.peers and rows is not None else nullcontext([]) as made:
+        entrants += others.entrants(made, lambda: probes[next(turn) % len(probes)])
+        result["time"] = measure([Scenario("one search", tuple(entrants))], options.rounds, _announce)
+        if rows is not None and made:
+            half = {"strangers": probes[: options.probes], "mated": probes[options.probes :]}
+            result["peers"] = others.recall(made, rows, half)
     quick.close()
     return result
 
@@ -236,31 +240,6 @@ def decisions(gallery: Gallery, rows: FloatArray | None, probes: FloatArray, thr
                 different += expected != (answer[0].subject_id if answer else None)
         result["decisions_that_differ_from_exact"] = different
     return result
-
-
-def peers(rows: FloatArray, probe: Any) -> list[Entrant]:
-    """Other indexes at their usual settings; those that are not installed are left out."""
-    found = []
-    import faiss
-
-    faiss.omp_set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    flat = faiss.IndexFlatIP(rows.shape[1])
-    flat.add(rows)
-    found.append(Entrant("faiss flat", lambda: flat.search(probe(), 1)))
-    try:
-        graph = importlib.import_module("usearch.index").Index(ndim=rows.shape[1], metric="ip", dtype="f32")
-        graph.add(np.arange(len(rows)), rows)
-        found.append(Entrant("usearch (approximate)", lambda: graph.search(probe()[0], 1)))
-    except ImportError:
-        _announce("usearch is not installed")
-    try:
-        other = importlib.import_module("hnswlib").Index(space="ip", dim=rows.shape[1])
-        other.init_index(max_elements=len(rows))
-        other.add_items(rows)
-        found.append(Entrant("hnswlib (approximate)", lambda: other.knn_query(probe(), 1)))
-    except ImportError:
-        _announce("hnswlib is not installed")
-    return found
 
 
 def _announce(text: str) -> None:

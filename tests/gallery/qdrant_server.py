@@ -273,7 +273,11 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         parts = urlsplit(self.path)
         length = int(self.headers.get("Content-Length", 0))
-        body = json.loads(self.rfile.read(length)) if length else {}
+        content = self.rfile.read(length)
+        if len(content) < length:  # the client was killed
+            self.close_connection = True
+            return
+        body = json.loads(content) if length else {}
         self.server.requests.append(f"{self.command} {parts.path}")
         try:
             self._fail(self.server.fault_before, parts.path, body)

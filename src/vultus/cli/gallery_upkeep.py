@@ -31,7 +31,8 @@ def erase(gallery: GalleryFile, key_file: KeyFile = None, json: Json = False) ->
     """Erase the bytes of what was deleted and is still in the files. Exit code 1: others use them, try again."""
     with existing(gallery, key_file) as opened:
         done = opened.erase()
-    say(json, {"erased": done}, "erased" if done else "others are using the gallery; try again")
+    words = "not erased: others are using the gallery, or its server frees the bytes in its own time"
+    say(json, {"erased": done}, "erased" if done else words)
     return OK if done else NO
 
 
