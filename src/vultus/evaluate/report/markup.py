@@ -12,7 +12,7 @@ class Markup(str):
     __slots__ = ()
 
 
-_VOID = frozenset({"img", "meta", "link", "source", "br"})
+_VOID = frozenset({"img", "meta", "link", "source", "br", "input"})
 
 
 def visible(text: str) -> str:
