@@ -29,6 +29,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy benchmarks/gallery
+	$(BIN)/mypy benchmarks/heads
 	$(BIN)/lint-imports
 	$(BIN)/vultus api --check api.json
 

@@ -141,6 +141,16 @@ def open_session(manifest: Manifest, settings: Settings, *, cache: Path | None =
     return session
 
 
+def open_graph(graph: bytes, settings: Settings) -> Session:
+    """A session for a graph that has no manifest; it is neither shared nor tested.
+
+    Raises:
+        GraphError: onnxruntime cannot run the graph.
+        ProviderUnavailable: an execution provider that this installation does not have.
+    """
+    return Session(_start(graph, settings), settings)
+
+
 def _onnxruntime() -> Any:
     """The module, imported so that it reports nothing to anybody.
 

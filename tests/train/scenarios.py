@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vultus import train
 from vultus.errors import VultusError
-from vultus.train import data
+from vultus.train import data, distributed, parts, photos, state
 from vultus.train.backbones import names
 
 PHOTOS = data.DrawnFaces(6, 10)
@@ -85,6 +85,16 @@ def among(rank: int, size: int, port: int) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
 
+def reloaded(source: train.Checkpoint) -> dict[str, Tensor]:
+    """What a head and its optimiser hold by class, after one process has taken a checkpoint over."""
+    recipe = train.Config.of(source.record["recipe"])
+    training, _ = photos.split(PHOTOS, recipe.data, seed=recipe.run.seed)
+    order = photos.order_of(training, recipe.data, seed=recipe.run.seed, rank=0, size=1)
+    made = parts.build(recipe, classes=len(training.classes), world=distributed.World())
+    state.restore(made, order, source)
+    return dict(state.content_of(made, order, {}).rows)
+
+
 def main(rank: int, folder: Path, ports: list[int]) -> None:
     """All scenarios, in each of which some of the three ranks take part."""
     said: dict[str, str] = {}
@@ -118,8 +128,9 @@ def main(rank: int, folder: Path, ports: list[int]) -> None:
     together("added-2", 2, lambda at: train.run(config(at, head={"kind": "none"}, added=[{"name": "triplet"}])))
     together("noisy-3", 3, lambda at: train.run(config(at, *NOISY)))
     together("noisy-3-resumed", 3, resumed("noisy-3", 4))
-    together("part-1-of-4", 2, lambda at: train.run(config(at, *SAMPLED)))
-    together("part-2-of-4", 3, resumed("part-1-of-4", 2))
+    together("on-1", 1, lambda at: train.run(config(at, *SAMPLED)))
+    together("on-2", 2, resumed("on-1", 2))
+    together("on-3", 3, resumed("on-2", 4))
     together("differs", 2, lambda at: train.run(config(at, f"optimizer.lr=0.{1 + rank}")))
     together("poisoned", 2, lambda at: train.run(config(at, "model.options.poison=4")))
     together("odd", 2, lambda at: train.run(config(at, "data.batch=9")))

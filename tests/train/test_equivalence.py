@@ -21,7 +21,7 @@ from vultus import train
 from vultus.train.checkpoint import Checkpoint, open_checkpoint
 
 PROGRAM = Path(__file__).with_name("scenarios.py")
-SCENARIOS = 13
+SCENARIOS = 14
 
 
 @pytest.fixture(scope="module")
@@ -202,19 +202,28 @@ def test_resuming_in_the_same_folder_cuts_the_log_back(cases: ModuleType, tmp_pa
 def test_one_then_two_then_three_then_one_rank_keep_rows_and_momentum(
     cases: ModuleType, ranks: Path, tmp_path: Path
 ) -> None:
-    """Two ranks to step 2, three to step 4, one to the end; and one process throughout, from the same start."""
-    train.run(cases.config(tmp_path / "one", *cases.SAMPLED))
-    one = open_checkpoint(tmp_path / "one")
-    two = open_checkpoint(ranks / "part-1-of-4" / "checkpoints" / "step-00000002")
-    three = open_checkpoint(ranks / "part-2-of-4" / "checkpoints" / "step-00000004")
-    assert [c.record["world_size"] for c in (one, two, three)] == [1, 2, 3]
-    assert {"weight", "velocity"} <= one.row_names()
-    train.resume(three.folder, overrides=[f"run.folder={tmp_path / 'rest'}"])
-    rest = open_checkpoint(tmp_path / "rest")
-    assert furthest(two, open_checkpoint(one.folder.parent / "step-00000002")) <= 1e-10
-    assert furthest(three, open_checkpoint(one.folder.parent / "step-00000004")) <= 1e-10
+    """One rank to step 2, two to step 4, three to step 6 and one to the end; and one throughout."""
+    one, parts = open_checkpoint(ranks / "on-1"), [ranks / f"on-{size}" / "checkpoints" for size in (1, 2, 3)]
+    train.resume(parts[2] / "step-00000006", overrides=[f"run.folder={tmp_path}"])
+    rest = open_checkpoint(tmp_path)
+    assert [open_checkpoint(p.parent).record["world_size"] for p in parts] == [1, 2, 3]
+    assert one.row_names() == {"weight", "momentum"}
+    for step, part in ((4, parts[1]), (6, parts[2])):
+        name = f"step-{step:08d}"
+        assert furthest(open_checkpoint(part / name), open_checkpoint(parts[0] / name)) <= 1e-10
     assert furthest(rest, one) <= 1e-10
-    assert float(tensors(one)["rows.velocity"].abs().max()) > 1e-4
+    assert float(tensors(one)["rows.momentum"].abs().max()) > 1e-4
+
+
+def test_rows_and_momentum_are_loaded_as_they_were_saved(cases: ModuleType, ranks: Path) -> None:
+    """No step between: what three ranks saved is what one process then holds, bit for bit."""
+    for name in ("on-3", "plain-3"):
+        source = open_checkpoint(ranks / name)
+        held = cases.reloaded(source)
+        assert held.keys() == source.row_names()
+        assert len(held) == 2
+        for key, tensor in held.items():
+            assert torch.equal(tensor, source.rows(key, 0, 4))
 
 
 # --- failures of ranks ------------------------------------------------------------------------------------------------

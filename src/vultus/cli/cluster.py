@@ -213,13 +213,16 @@ def _text(path: str) -> str:
 
 
 def _say(album: Album, record: dict[str, Any]) -> None:
+    from vultus.evaluate.report.words import count
+
     sizes = album.groups.sizes
     several, once = int((sizes > 1).sum()), int((sizes == 1).sum())
-    console.print(f"{record['photos']:,} photos, {record['looked_at']:,} looked at now; {record['faces']:,} faces")
-    console.print(
-        f"{several:,} people in two photos or more, {once:,} seen once, {len(album.groups.unsure):,} faces unsure"
-    )
-    console.print(f"{len(record['without_face']):,} photos without a face, {len(album.failures):,} that cannot be read")
+    photos, faces, unsure = count(record["photos"], "photo"), count(record["faces"], "face"), len(album.groups.unsure)
+    console.print(f"{photos}, {record['looked_at']:,} looked at now; {faces}")
+    people = count(several, "person", "people")
+    console.print(f"{people} in two photos or more, {once:,} seen once, {count(unsure, 'face')} unsure")
+    without = count(len(record["without_face"]), "photo")
+    console.print(f"{without} without a face, {len(album.failures):,} that cannot be read")
     console.print(str(album.index), markup=False)
     for entry in record.get("enrolled", []):
         console.print(f"{entry['templates']} templates of {entry['subject_id']} enrolled", markup=False)

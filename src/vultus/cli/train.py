@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vultus.cli.output import FAILED, OK, Json, console, print_json, progress, table, warn
+from vultus.cli.train_prepare import check, prepare
 from vultus.errors import ExtraMissing
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ Set = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     group = typer.Typer(help="Train a model of your own.", no_args_is_help=True)
+    group.command("prepare")(prepare)
+    group.command("check")(check)
     group.command("run")(run)
     group.command("resume")(resume)
     group.command("export")(export)

@@ -140,6 +140,13 @@ def grown(rank: int, size: int) -> Results:
     return {k: v.clone() for k, v in head.rows_state().items()}
 
 
+def one_class_on_a_rank(rank: int, size: int) -> Results:
+    """Rows that meet no other class on the rank that holds their own, in the precision where that once went wrong."""
+    head = heads.Sharded(DIM, size + 1, nn.ArcFace(margin=0.2, scale=8.0), deviation=0.3)
+    features, labels = batch(torch.float32, classes=size + 1)
+    return gradients(head, part(features, rank, size), part(labels, rank, size))
+
+
 def unequal_parts(rank: int, size: int) -> Results:
     """All rows on the last rank, none on the others."""
     head = heads.Sharded(DIM, CLASSES, nn.ArcFace(), deviation=0.3).double()
@@ -219,7 +226,17 @@ def main(rank: int, size: int, store: str, out: Path) -> None:
     assert heads.Sharded(DIM, CLASSES, nn.ArcFace()).stop == CLASSES
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
     found: Results = {}
-    for work in (every_loss, subcenters, sampled, grown, unequal_parts, huge_logits, noise, reduced):
+    for work in (
+        every_loss,
+        subcenters,
+        sampled,
+        grown,
+        one_class_on_a_rank,
+        unequal_parts,
+        huge_logits,
+        noise,
+        reduced,
+    ):
         found |= {f"{work.__name__} {k}": v for k, v in work(rank, size).items()}
     start = resumed(rank, size, None)
     found |= {f"resumed {k}": v for k, v in start.items()}

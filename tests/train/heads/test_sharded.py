@@ -100,6 +100,13 @@ def test_classes_are_added_on_several_ranks(world: Any, cases: ModuleType) -> No
         assert off(world.joined(f"grown {name}"), value) < 1e-11, name
 
 
+def test_a_rank_may_hold_one_class(world: Any, cases: ModuleType) -> None:
+    classes = world.size + 1
+    head = heads.Chunked(cases.DIM, classes, nn.ArcFace(margin=0.2, scale=8.0), deviation=0.3)
+    alone = cases.gradients(head, *cases.batch(torch.float32, classes=classes))
+    compare(world, "one_class_on_a_rank ", alone, tolerance=2e-6)
+
+
 def test_a_rank_may_have_no_rows(world: Any, cases: ModuleType) -> None:
     head = heads.Chunked(cases.DIM, cases.CLASSES, nn.ArcFace(), deviation=0.3).double()
     compare(world, "unequal_parts ", cases.gradients(head, *cases.batch(torch.float64)), tolerance=1e-11)

@@ -96,8 +96,8 @@ def group(
         crowd: for "density": how many similar faces make a crowd, a face's own included; 2 makes it "components".
 
     Returns:
-        the groups; the links always hold. The result does not depend on the order of the faces but for the numbers of
-        the groups and ties.
+        the groups; the links always hold. But for "whispers", the result does not depend on the order of the faces, save
+        for the numbers of the groups and ties.
 
     Raises:
         BadTemplate: rows of another shape, not finite, or not of length 1.

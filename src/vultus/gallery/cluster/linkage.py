@@ -137,7 +137,7 @@ class _Merging:
         self.squares[group] = self.sums[group] @ self.sums[group]
         self.marks[group] |= self.marks[other]
         self.near[group] = np.concatenate([self.near[group], self.near[other]])
-        self.near[other] = self.near[other][:0]
+        self.near[other] = np.zeros(0, dtype=np.intp)  # a slice would keep the whole array alive
         self.degrees[group] += self.degrees[other]
         self.unseen[group] += self.unseen[other] + 1
 

@@ -16,8 +16,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from vultus.train.heads.ranks import Ranks
 
-# the logit of a class that a row does not count: finite, because -inf - -inf is NaN, and the same number in float32 and
-# float64, because a maximum that starts at it must not lie above it
+# The logit of a class that a row does not count: finite, because -inf - -inf is NaN, and the same number in float32 and
+# float64, because a maximum that starts at it must not lie above it.
 ABSENT = -(2.0**100)
 _LEAST, _MOST = 1e-280, 1e280
 

@@ -1,0 +1,1 @@
+"""Looking inside networks: receptive fields, decision boundaries, biases."""
