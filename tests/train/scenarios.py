@@ -39,7 +39,11 @@ class Tiny(nn.Module):
         """(n, 3, 112, 112) to (n, dim)."""
         found = self.slope(self.norm(self.look(images)))
         self.calls += self.training
-        if self.training and self.calls == self.poison and os.environ.get("RANK", "0") in ("1", os.environ.get("ALONE")):
+        if (
+            self.training
+            and self.calls == self.poison
+            and os.environ.get("RANK", "0") in ("1", os.environ.get("ALONE"))
+        ):
             found = found * torch.inf
         out: Tensor = self.feature(torch.flatten(self.dropout(found), 1))
         return out

@@ -45,7 +45,9 @@ def save_on(ranks: int, run: Path, step: int, *, classes: int = 10, shift: float
     def one(rank: int) -> None:
         world = World(rank, ranks, store=dist.PrefixStore("test", store), timeout=20)
         try:
-            save(run, step, content(start=edges[rank], stop=edges[rank + 1], shift=shift), world, marks=("last", "best"))
+            save(
+                run, step, content(start=edges[rank], stop=edges[rank + 1], shift=shift), world, marks=("last", "best")
+            )
         except BaseException as problem:
             raised.append(problem)
 

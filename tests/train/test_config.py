@@ -72,7 +72,13 @@ def test_sections_that_do_not_fit_together_are_refused() -> None:
 def test_overrides_are_read_as_toml_or_as_text() -> None:
     config = Config.of(
         LEAST,
-        overrides=["run.seed=3", "data.train=/photos/of a, b", "schedule.at=[1, 2.5]", "loss.options.margin=0.3", "run.compile=true"],
+        overrides=[
+            "run.seed=3",
+            "data.train=/photos/of a, b",
+            "schedule.at=[1, 2.5]",
+            "loss.options.margin=0.3",
+            "run.compile=true",
+        ],
     )
     assert config.run.seed == 3
     assert config.data.train == "/photos/of a, b"
@@ -84,7 +90,9 @@ def test_overrides_are_read_as_toml_or_as_text() -> None:
 def test_a_recipe_builds_on_another(tmp_path: Path) -> None:
     (tmp_path / "losses").mkdir()
     write(tmp_path, "base.toml", '[run]\nfolder = "out"\nseed = 1\n[data]\ntrain = "p"\n[loss.options]\nscale = 30.0\n')
-    middle = write(tmp_path, "losses/cos.toml", 'base = "../base.toml"\n[loss]\nname = "cosface"\n[loss.options]\nmargin = 0.2\n')
+    middle = write(
+        tmp_path, "losses/cos.toml", 'base = "../base.toml"\n[loss]\nname = "cosface"\n[loss.options]\nmargin = 0.2\n'
+    )
     top = write(tmp_path, "top.toml", 'base = "losses/cos.toml"\n[run]\nseed = 2\n')
     config = Config.load(top)
     assert (config.run.seed, config.run.folder, config.loss.name) == (2, "out", "cosface")

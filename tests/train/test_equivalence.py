@@ -232,7 +232,9 @@ def test_rows_and_momentum_are_loaded_as_they_were_saved(cases: ModuleType, rank
 def test_a_recipe_that_differs_is_named_with_its_rank_and_key(ranks: Path) -> None:
     for rank in (0, 1):
         found = said(ranks, rank)["differs"]
-        assert found.startswith("ranks_disagree: rank 1 differs from rank 0 in the recipe's optimizer.lr: 0.2 against 0.1")
+        assert found.startswith(
+            "ranks_disagree: rank 1 differs from rank 0 in the recipe's optimizer.lr: 0.2 against 0.1"
+        )
     assert not (ranks / "differs" / "checkpoints").exists()
 
 

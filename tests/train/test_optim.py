@@ -17,7 +17,12 @@ def net() -> nn.Sequential:
 
 
 def decays(**options: object) -> dict[int, float]:
-    backbone, centres, bias, scale = net(), nn.Parameter(torch.zeros(5, 2)), nn.Parameter(torch.zeros(5)), nn.Parameter(torch.zeros(()))
+    backbone, centres, bias, scale = (
+        net(),
+        nn.Parameter(torch.zeros(5, 2)),
+        nn.Parameter(torch.zeros(5)),
+        nn.Parameter(torch.zeros(())),
+    )
     head = Head(**{k: v for k, v in options.items() if k in {"weight_decay"}}) if "weight_decay" in options else Head()  # type: ignore[arg-type]
     section = Optimizer(weight_decay=0.1, decay_norms=bool(options.get("decay_norms")))
     groups = parameter_groups(backbone, [centres, bias], [scale], optimizer=section, head=head)
@@ -59,7 +64,8 @@ def test_optimizers_are_torchs_with_the_recipes_numbers() -> None:
     assert sgd.defaults["momentum"] == 0.8
     assert sgd.defaults["nesterov"]
     adamw = build_optimizer(
-        parameter_groups(net(), [], [], optimizer=Optimizer(), head=Head()), Optimizer(name="adamw", betas=(0.5, 0.6), eps=1e-3)
+        parameter_groups(net(), [], [], optimizer=Optimizer(), head=Head()),
+        Optimizer(name="adamw", betas=(0.5, 0.6), eps=1e-3),
     )
     assert isinstance(adamw, torch.optim.AdamW)
     assert (adamw.defaults["betas"], adamw.defaults["eps"]) == ((0.5, 0.6), 1e-3)

@@ -58,7 +58,8 @@ def export(
         bool | None, typer.Option("--normalised/--raw", help="Rows of length 1 from the graph. Default: the recipe's.")
     ] = None,
     calibrate: Annotated[
-        Path | None, typer.Option("--calibrate", help="Folder of people to measure thresholds on; none of them trained on.")
+        Path | None,
+        typer.Option("--calibrate", help="Folder of people to measure thresholds on; none of them trained on."),
     ] = None,
     fmr: Annotated[list[float] | None, typer.Option("--fmr", help="False match rate; may be repeated.")] = None,
     json: Json = False,
@@ -145,7 +146,13 @@ def _show(result: Result, *, json: bool) -> int:
         table(
             ["set", "accuracy", "EER", "AUC", "pairs"],
             [
-                [f.name, "" if f.accuracy is None else f"{f.accuracy:.2%}", f"{f.eer:.2%}", f"{f.auc:.4f}", f"{f.pairs:,}"]
+                [
+                    f.name,
+                    "" if f.accuracy is None else f"{f.accuracy:.2%}",
+                    f"{f.eer:.2%}",
+                    f"{f.auc:.4f}",
+                    f"{f.pairs:,}",
+                ]
                 for f in result.figures
             ],
         )

@@ -12,7 +12,8 @@ from vultus.errors import VultusError
 def main(arguments: list[str] | None = None) -> int:
     """Train as a recipe says; gives the exit code: 0 done, 2 error, 3 stopped by a signal and to be resumed."""
     parser = argparse.ArgumentParser(
-        prog="python -m vultus.train", description="Train as a recipe says, as one process or as one rank of torchrun's."
+        prog="python -m vultus.train",
+        description="Train as a recipe says, as one process or as one rank of torchrun's.",
     )
     parser.add_argument("recipe", help="a TOML file")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")

@@ -266,7 +266,6 @@ def save(run: Path, step: int, content: Content, world: World, *, marks: tuple[s
     _together(world, report, draft)
 
 
-
 def discard_old(run: Path, *, keep: int) -> None:
     """Remove all checkpoints but the newest `keep` and those that a mark points at, and drafts that were never finished."""
     base = run / "checkpoints"

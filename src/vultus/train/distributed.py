@@ -296,7 +296,9 @@ def joined(place: Place, *, device: torch.device, timeout: float = 600.0) -> Ite
         )
         store = dist.PrefixStore(f"vultus/{attempt}", base)
         world = World(place.rank, place.size, device, timeout, store)
-        pulse = dist.PrefixStore(f"vultus/{attempt}", dist.TCPStore(place.address, place.port, place.size, False, patience))
+        pulse = dist.PrefixStore(
+            f"vultus/{attempt}", dist.TCPStore(place.address, place.port, place.size, False, patience)
+        )
         thread = threading.Thread(target=world._beat, args=(pulse,), name="vultus-beat", daemon=True)
         thread.start()
         world.told(None, what="meeting")

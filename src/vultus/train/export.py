@@ -187,9 +187,7 @@ def _found(path: str | os.PathLike[str], which: str) -> Checkpoint:
     return open_checkpoint(run, which=which)
 
 
-def _manifest(
-    config: Config, checkpoint: Checkpoint, name: str, file: str, content: bytes, folder: str
-) -> Manifest:
+def _manifest(config: Config, checkpoint: Checkpoint, name: str, file: str, content: bytes, folder: str) -> Manifest:
     section, record = config.export, checkpoint.record
     classes = record["model"]["classes"]
     data = section.training_data or f"{Path(config.data.train).name}: {classes:,} identities"
@@ -246,7 +244,10 @@ def _calibrated(
         except TooFewComparisons:
             refused.append(rate)
     if not kept:
-        return manifest, f"{people.name} has too few people for a threshold at any of the rates asked for; none was written"
+        return (
+            manifest,
+            f"{people.name} has too few people for a threshold at any of the rates asked for; none was written",
+        )
     measured = evaluate.measure_calibration(people, extraction, recognizer, rates=tuple(kept))
     statement = f"thresholds for FMR {', '.join(f'{r:g}' for r in kept)} measured on {measured.data}"
     if refused:

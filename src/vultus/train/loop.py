@@ -76,9 +76,7 @@ def run(config: Config, *, resume: bool = False, dataset: Dataset | None = None)
 
 
 @export("vultus.train.resume")
-def resume(
-    path: str | os.PathLike[str], *, overrides: Iterable[str] = (), dataset: Dataset | None = None
-) -> Result:
+def resume(path: str | os.PathLike[str], *, overrides: Iterable[str] = (), dataset: Dataset | None = None) -> Result:
     """Go on from a checkpoint, with any number of processes. With as many as before the result is the same, bit for bit.
 
     Args:

@@ -92,7 +92,9 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, features: Tensor) -> Tensor:
         del ctx
-        parts = [torch.empty_like(features, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+        parts = [
+            torch.empty_like(features, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())
+        ]
         dist.all_gather(parts, features.contiguous())
         return torch.cat(parts)
 

@@ -96,9 +96,7 @@ def overfit(
         result = loop.run(small, dataset=whole)
         backbone = trained_backbone(open_checkpoint(Path(folder)), small)
     after, _ = measure(backbone, pairs, world=World())
-    return Overfit(
-        identities, len(some), result.steps, result.loss, before.auc, after.auc, time.perf_counter() - began
-    )
+    return Overfit(identities, len(some), result.steps, result.loss, before.auc, after.auc, time.perf_counter() - began)
 
 
 def _all_pairs(dataset: Dataset) -> Pairs:

@@ -108,7 +108,9 @@ def build(config: Config, *, classes: int, world: World) -> Parts:
         added=added,
         optimizer=optim.build_optimizer(groups, config.optimizer),
         scaler=Scaler(enabled=config.run.precision == "fp16"),
-        average=Ema(backbone, decay=config.average.decay, warmup=config.average.warmup) if config.average.decay else None,
+        average=Ema(backbone, decay=config.average.decay, warmup=config.average.warmup)
+        if config.average.decay
+        else None,
         kind=kind,
         layout=layout,
     )
@@ -153,7 +155,11 @@ def _head(config: Config, classes: int, size: int) -> AnyHead:
     if config.head.kind == "none":
         return Headless(config.model.dim, classes)
     loss = losses.build(config.loss.name, classes=classes, dim=config.model.dim, **config.loss.options)
-    kinds: dict[str, Callable[..., heads.Dense | heads.Chunked | heads.Sharded]] = {"dense": heads.Dense, "chunked": heads.Chunked, "sharded": heads.Sharded}
+    kinds: dict[str, Callable[..., heads.Dense | heads.Chunked | heads.Sharded]] = {
+        "dense": heads.Dense,
+        "chunked": heads.Chunked,
+        "sharded": heads.Sharded,
+    }
     if isinstance(loss, losses.BatchLoss):
         raise BadRecipe(
             f"loss.name = {config.loss.name!r} is a loss on features; set head.kind = 'none' and name it under [[added]]"
@@ -202,7 +208,9 @@ def copy_into(own: dict[str, Tensor], found: dict[str, Tensor], *, where: str, w
     """
     if odd := sorted(own.keys() ^ found.keys()):
         side = "has no" if odd[0] in own else "has an unknown"
-        raise CheckpointMismatch(f"{where}: the checkpoint {side} tensor {odd[0]!r} of the {what}; it is of another model")
+        raise CheckpointMismatch(
+            f"{where}: the checkpoint {side} tensor {odd[0]!r} of the {what}; it is of another model"
+        )
     for name, target in own.items():
         if target.shape != found[name].shape:
             raise CheckpointMismatch(

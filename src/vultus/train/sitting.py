@@ -173,9 +173,7 @@ class Sitting:
         with parts.average.applied(parts.backbone) if parts.average is not None else nullcontext():
             self.world.spread(parts.backbone.buffers())
             for pairs in self.sets:
-                found, _ = measure(
-                    parts.backbone, pairs, world=self.world, batch=section.batch, mirror=section.mirror
-                )
+                found, _ = measure(parts.backbone, pairs, world=self.world, batch=section.batch, mirror=section.mirror)
                 figures.append(found)
                 journal.evaluation({"step": self.done, "set": found.name, **found.plain()})
         self.figures = tuple(figures)
@@ -198,4 +196,3 @@ class Sitting:
         save(folder, self.done, content_of(self.parts, self.order, facts), self.world, marks=marks)
         if self.world.first:
             discard_old(folder, keep=self.config.run.keep)
-

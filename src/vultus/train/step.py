@@ -92,7 +92,9 @@ def take_step(parts: Parts, images: Tensor, labels: Tensor, *, step: int, rate: 
             total += value / pieces
     weights = [p for p in parts.backbone.parameters() if p.requires_grad]
     parts.scaler.release(weights)
-    if not parts.head.sharded:  # each rank has computed the same; the same bits keep the ranks' centres together for ever
+    if (
+        not parts.head.sharded
+    ):  # each rank has computed the same; the same bits keep the ranks' centres together for ever
         world.spread(p.grad for p in [*parts.head.parameters(), *parts.added.parameters()] if p.grad is not None)
     length = optim.gradient_length(weights)
     centres = optim.gradient_length(parts.head.parameters())

@@ -155,7 +155,9 @@ def held_out_pairs(dataset: Dataset, *, seed: int = 0) -> Pairs:
         subjects=dataset.labels.astype(np.intp),
         folds=np.concatenate(fold).astype(np.intp),
     )
-    kinds = {(int(f), bool(m)) for f, m in zip(pairs.folds, pairs.mated, strict=True)} if pairs.folds is not None else ()
+    kinds = (
+        {(int(f), bool(m)) for f, m in zip(pairs.folds, pairs.mated, strict=True)} if pairs.folds is not None else ()
+    )
     if len(kinds) < 2 * folds:
         used = [k for k in range(folds) if (k, True) in kinds and (k, False) in kinds]
         if len(used) < 2:
