@@ -191,7 +191,7 @@ def tried(entrant: Entrant, everybody: Pile, deals: list[tuple[Pile, ...]]) -> d
 
 
 def out_of_the_box(everybody: Pile, deals: list[tuple[Pile, ...]], model_id: str) -> dict[str, Any]:
-    def by_default(pile: Pile, **options: float) -> dict[str, float]:
+    def by_default(pile: Pile, **options: Any) -> dict[str, float]:
         return scores(group(pile.rows, model=model_id, **options).partition(), pile.subjects)
 
     started = time.process_time()

@@ -138,15 +138,15 @@ def engine(options: argparse.Namespace, folder: str) -> dict[str, Any]:
     base, shares = cpu(lambda: rows.max(), entrants)
     report["cpu_of_reading_the_rows_once_ms"] = round(1000 * base, 2)
     report["cpu_as_a_share_of_reading_the_rows_once"] = shares
-    for oversampling in (None, *OVERSAMPLING):
+    for times in (None, *OVERSAMPLING):
         found = {
             name: sum(
-                ask(probe, 48, oversampling)[0].id == expected
+                ask(probe, 48, times)[0].id == expected
                 for probe, expected in zip(probes, best[name], strict=True)
             )
             for name, probes in (("strangers", strangers), ("mated", mated))
         }
-        name = "exact" if oversampling is None else f"8 bits, oversampling {oversampling}"
+        name = "exact" if times is None else f"8 bits, oversampling {times}"
         report["best_candidate_found"][name] = {key: f"{value} of {options.probes}" for key, value in found.items()}
     return report
 
@@ -187,7 +187,7 @@ def server(options: argparse.Namespace) -> dict[str, Any]:
             parts.append(batch)
         report["enrolled_per_second"] = round(number / took)
     strangers, mated = probes_of(options, np.concatenate(parts))
-    for oversampling in (None, *OVERSAMPLING):
+    for times in (None, *OVERSAMPLING):
         mark = "&" if "?" in options.address else "?"
         way = options.address if oversampling is None else f"{options.address}{mark}oversampling={oversampling}"
         with Gallery.open(way, near_duplicate=None) as gallery:
@@ -198,7 +198,7 @@ def server(options: argparse.Namespace) -> dict[str, Any]:
                     gallery.search(probe, max_rank=1)
                 took = (time.perf_counter() - began) / len(part)
                 found[name] = {"milliseconds": round(1000 * took, 2), "recall": asdict(gallery.recall(part))}
-            report["exact" if oversampling is None else f"8 bits, oversampling {oversampling}"] = found
+            report["exact" if times is None else f"8 bits, oversampling {times}"] = found
     return report
 
 

@@ -203,7 +203,8 @@ def search(path: Path, options: argparse.Namespace) -> dict[str, Any]:
         entrants.append(Entrant("reading the rows once", lambda: everything.max()))
         entrants.append(Entrant("identify, exact", lambda: ask(exact)))
     entrants.append(Entrant("identify, compressed", lambda: ask(quick)))
-    with others.peers(rows) if options.peers and rows is not None else nullcontext([]) as made:
+    none: list[others.Peer] = []
+    with others.peers(rows) if options.peers and rows is not None else nullcontext(none) as made:
         entrants += others.entrants(made, lambda: probes[next(turn) % len(probes)])
         result["time"] = measure([Scenario("one search", tuple(entrants))], options.rounds, _announce)
         if rows is not None and made:

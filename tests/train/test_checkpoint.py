@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from vultus.train import checkpoint as module
 from vultus.train.checkpoint import Content, discard_old, open_checkpoint, save
 from vultus.train.distributed import World
 
-RECORD = {"recipe": {}}
+RECORD: dict[str, Any] = {"recipe": {}}
 
 
 def content(*, start: int = 0, stop: int = 10, dim: int = 3, shift: float = 0.0) -> Content:
@@ -39,16 +40,16 @@ def content(*, start: int = 0, stop: int = 10, dim: int = 3, shift: float = 0.0)
 
 def save_on(ranks: int, run: Path, step: int, *, classes: int = 10, shift: float = 0.0) -> list[BaseException]:
     """Save as so many ranks would, each a thread; gives what they raised."""
-    store, raised = dist.HashStore(), []
+    store, raised = dist.HashStore(), []  # type: ignore[attr-defined]
     edges = [classes * r // ranks for r in range(ranks + 1)]
 
     def one(rank: int) -> None:
-        world = World(rank, ranks, store=dist.PrefixStore("test", store), timeout=20)
+        world = World(rank, ranks, store=dist.PrefixStore("test", store), timeout=20)  # type: ignore[attr-defined]
         try:
             save(
                 run, step, content(start=edges[rank], stop=edges[rank + 1], shift=shift), world, marks=("last", "best")
             )
-        except BaseException as problem:
+        except BaseException as problem:  # noqa: BLE001
             raised.append(problem)
 
     threads = [threading.Thread(target=one, args=(r,)) for r in range(ranks)]
@@ -212,7 +213,7 @@ def test_a_pointer_that_leads_nowhere_or_outside_is_refused(tmp_path: Path) -> N
     save(tmp_path, 1, content(), World())
     for name in ("step-00000009", "../../elsewhere", 7):
         (tmp_path / "checkpoints" / "last.json").write_text(json.dumps({"folder": name}))
-        with pytest.raises(CheckpointCorrupt, match="last.json names"):
+        with pytest.raises(CheckpointCorrupt, match=r"last\.json names"):
             open_checkpoint(tmp_path)
 
 
@@ -221,7 +222,7 @@ def test_a_full_disk_on_one_rank_stops_all_and_leaves_the_old_checkpoint(
 ) -> None:
     assert not save_on(2, tmp_path, 1)
     before = {p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    write = module.save_file
+    write = module.save_file  # type: ignore[attr-defined]
 
     def full(tensors: dict[str, Tensor], path: Path) -> None:
         write(tensors, path)
@@ -282,14 +283,14 @@ def test_a_write_that_the_system_refuses_leaves_the_old_checkpoint(tmp_path: Pat
 
 
 def test_ranks_that_share_no_folder_are_told(tmp_path: Path) -> None:
-    store, raised = dist.HashStore(), []
+    store, raised = dist.HashStore(), []  # type: ignore[attr-defined]
 
     def one(rank: int) -> None:
         run = tmp_path / str(rank)
         (run / "checkpoints" / ".draft-00000001").mkdir(parents=True)
         try:
             save(run, 1, content(start=5 * rank, stop=5 * rank + 5), World(rank, 2, store=store, timeout=20))
-        except BaseException as problem:
+        except BaseException as problem:  # noqa: BLE001
             raised.append(problem)
 
     threads = [threading.Thread(target=one, args=(r,)) for r in range(2)]

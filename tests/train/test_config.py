@@ -66,7 +66,7 @@ def test_sections_that_do_not_fit_together_are_refused() -> None:
         ({"optimizer": {"nesterov": True, "momentum": 0.0}}, "needs a momentum"),
     ]:
         with pytest.raises(BadRecipe, match=said):
-            Config.of({**LEAST, **more})
+            Config.of({**LEAST, **more})  # type: ignore[dict-item]
 
 
 def test_overrides_are_read_as_toml_or_as_text() -> None:

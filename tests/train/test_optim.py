@@ -16,7 +16,7 @@ def net() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.PReLU(4), nn.Flatten(), nn.Linear(4, 2))
 
 
-def decays(**options: object) -> dict[int, float]:
+def decays(**options: object) -> dict[tuple[int, ...], float]:
     backbone, centres, bias, scale = (
         net(),
         nn.Parameter(torch.zeros(5, 2)),
@@ -26,20 +26,20 @@ def decays(**options: object) -> dict[int, float]:
     head = Head(**{k: v for k, v in options.items() if k in {"weight_decay"}}) if "weight_decay" in options else Head()  # type: ignore[arg-type]
     section = Optimizer(weight_decay=0.1, decay_norms=bool(options.get("decay_norms")))
     groups = parameter_groups(backbone, [centres, bias], [scale], optimizer=section, head=head)
-    shapes = {}
+    shapes: dict[tuple[int, ...], float] = {}
     for group in groups:
         for p in group["params"]:  # type: ignore[attr-defined]
-            shapes[tuple(p.shape)] = group["weight_decay"]
-    return shapes  # type: ignore[return-value]
+            shapes[tuple(p.shape)] = group["weight_decay"]  # type: ignore[assignment]
+    return shapes
 
 
 def test_norms_biases_and_learned_numbers_are_not_decayed() -> None:
     found = decays()
     assert found == {(4, 3, 3, 3): 0.1, (2, 4): 0.1, (4,): 0.0, (2,): 0.0, (5, 2): 0.1, (5,): 0.0, (): 0.0}
     with_norms = decays(decay_norms=True)
-    assert with_norms[(4,)] == with_norms[(2,)] == 0.1  # type: ignore[index]
-    assert with_norms[(5,)] == with_norms[()] == 0.0  # type: ignore[index]
-    assert decays(weight_decay=0.7)[(5, 2)] == 0.7  # type: ignore[index]
+    assert with_norms[(4,)] == with_norms[(2,)] == 0.1
+    assert with_norms[(5,)] == with_norms[()] == 0.0
+    assert decays(weight_decay=0.7)[(5, 2)] == 0.7
 
 
 def test_every_parameter_is_in_one_group_and_frozen_ones_in_none() -> None:
@@ -100,7 +100,7 @@ def test_clipping_is_torchs() -> None:
 def test_the_scaler_scales_what_flows_back_and_takes_it_away_again() -> None:
     scaler = Scaler(enabled=True, scale=1024.0)
     weight = nn.Parameter(torch.tensor([2.0, 3.0]))
-    (scaler.attach(weight * 5) ** 2).sum().backward()
+    (scaler.attach(weight * 5) ** 2).sum().backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(weight.grad, 1024 * 50 * weight.detach())
     scaler.release([weight])
     torch.testing.assert_close(weight.grad, 50 * weight.detach())
@@ -113,7 +113,7 @@ def test_the_scaler_scales_what_flows_back_and_takes_it_away_again() -> None:
 def test_small_float16_gradients_survive_only_with_the_scaler() -> None:
     def gradient(scaler: Scaler) -> float:
         x = torch.tensor([1e-8], requires_grad=True)
-        (scaler.attach(x.half().float()) * 1e-8).sum().backward()
+        (scaler.attach(x.half().float()) * 1e-8).sum().backward()  # type: ignore[no-untyped-call]
         scaler.release([x])
         assert x.grad is not None
         return float(x.grad)
@@ -134,6 +134,10 @@ def test_the_scale_halves_on_overflow_doubles_with_patience_and_gives_up() -> No
     again.load(state)
     again.update(overflow=False)
     assert again.scale == 8.0
-    with pytest.raises(NotFinite, match="bf16"):
+
+    def overflow_without_end() -> None:
         for _ in range(40):
             scaler.update(overflow=True)
+
+    with pytest.raises(NotFinite, match="bf16"):
+        overflow_without_end()

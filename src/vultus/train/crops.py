@@ -72,7 +72,8 @@ def crop_of(system: Recognizer, file: str, policy: Policy) -> UInt8Array:
     if not len(faces):
         faces = system.detect(photo)
     chosen = choose(faces, policy, width=photo.width, height=photo.height)
-    return system.align(photo, chosen)[0]
+    crop: UInt8Array = system.align(photo, chosen)[0]
+    return crop
 
 
 def _key(files: Sequence[str], system: Recognizer, policy: str) -> str:
@@ -116,7 +117,6 @@ def _fill(
                 if progress is not None:
                     progress(len(part))
         held.flush()
-        del held
         Path(temporary).chmod(0o644)
         Path(temporary).replace(pixels)
     except BaseException:

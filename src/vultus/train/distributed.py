@@ -82,7 +82,7 @@ class World:
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     timeout: float = 600.0
-    store: dist.Store | None = None
+    store: dist.Store | None = None  # type: ignore[name-defined]
     _beating: threading.Event = field(default_factory=threading.Event)
     _round: int = 0
 
@@ -257,7 +257,7 @@ class World:
             return [0] if self.rank else []  # rank 0 keeps the store where torchrun does not
         return others
 
-    def _beat(self, store: dist.Store) -> None:
+    def _beat(self, store: dist.Store) -> None:  # type: ignore[name-defined]
         while not self._beating.wait(_BEAT):
             try:
                 store.add(f"beat/{self.rank}", 1)
@@ -291,20 +291,19 @@ def joined(place: Place, *, device: torch.device, timeout: float = 600.0) -> Ite
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     patience = timedelta(seconds=timeout)
     try:
-        base = dist.TCPStore(
+        base = dist.TCPStore(  # type: ignore[attr-defined]
             place.address, place.port, place.size, place.rank == 0 and not kept_by_launcher, patience, False
         )
-        store = dist.PrefixStore(f"vultus/{attempt}", base)
+        store = dist.PrefixStore(f"vultus/{attempt}", base)  # type: ignore[attr-defined]
         world = World(place.rank, place.size, device, timeout, store)
-        pulse = dist.PrefixStore(
-            f"vultus/{attempt}", dist.TCPStore(place.address, place.port, place.size, False, patience)
-        )
+        second = dist.TCPStore(place.address, place.port, place.size, False, patience)  # type: ignore[attr-defined]
+        pulse = dist.PrefixStore(f"vultus/{attempt}", second)  # type: ignore[attr-defined]
         thread = threading.Thread(target=world._beat, args=(pulse,), name="vultus-beat", daemon=True)
         thread.start()
         world.told(None, what="meeting")
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-            store=dist.PrefixStore("group", store),
+            store=dist.PrefixStore("group", store),  # type: ignore[attr-defined]
             rank=place.rank,
             world_size=place.size,
             timeout=patience,

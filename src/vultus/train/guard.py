@@ -102,8 +102,8 @@ def report(world: World, found: str | None, *, step: int, otherwise: str) -> Not
     answers = world.told(found, what="looking for the tensor that is not finite")
     rank, what = next(((r, a) for r, a in enumerate(answers) if a), (0, otherwise))
     return NotFinite(
-        f"step {step}, rank {rank}: NaN or infinity in the {what}; the step was not taken and the last checkpoint is whole. Lower "
-        "optimizer.lr, lengthen schedule.warmup, set optimizer.clip, or look at that batch"
+        f"step {step}, rank {rank}: NaN or infinity in the {what}; the step was not taken and the last checkpoint is whole. "
+        "Lower optimizer.lr, lengthen schedule.warmup, set optimizer.clip, or look at that batch"
     )
 
 

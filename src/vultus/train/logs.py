@@ -138,7 +138,7 @@ def _board(folder: Path, *, purge: int | None) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as problem:
         raise ExtraMissing("run.tensorboard needs the package tensorboard: pip install tensorboard") from problem
-    return SummaryWriter(str(folder), purge_step=None if purge is None else purge + 1)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=None if purge is None else purge + 1)
 
 
 def _bar(steps: int, done: int) -> tuple[Any, Any]:

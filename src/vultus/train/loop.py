@@ -70,7 +70,8 @@ def run(config: Config, *, resume: bool = False, dataset: Dataset | None = None)
     there = (folder / "checkpoints" / "last.json").is_file()
     if there and not resume:
         raise BadRecipe(
-            f"run.folder = {str(folder)!r} holds a run already; resume it (vultus train resume {folder}), or name another folder"
+            f"run.folder = {str(folder)!r} holds a run already; resume it (vultus train resume {folder}), "
+            "or name another folder"
         )
     return _start(config, open_checkpoint(folder) if there else None, dataset)
 

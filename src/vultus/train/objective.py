@@ -99,7 +99,7 @@ class _Gather(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
         # every rank computes the same loss of everybody's features: its own rows' share is whole, and DDP averages
         del ctx
         size, rank = dist.get_world_size(), dist.get_rank()

@@ -140,9 +140,10 @@ def layout_for(backbone: nn.Module, device: torch.device) -> torch.memory_format
     channels in that layout, so a network that has one keeps the plain layout there.
     """
     for layer in backbone.modules():
-        if isinstance(layer, nn.Conv2d) and device.type == "cpu" and layer.in_channels < 32:
-            if layer.kernel_size == (1, 1) and layer.stride != (1, 1):
-                return torch.contiguous_format
+        if not isinstance(layer, nn.Conv2d) or device.type != "cpu" or layer.in_channels >= 32:
+            continue
+        if layer.kernel_size == (1, 1) and layer.stride != (1, 1):
+            return torch.contiguous_format
     return torch.channels_last
 
 

@@ -45,9 +45,11 @@ def digest(dataset: Dataset) -> str:
 
 def order_of(dataset: Dataset, section: Data, *, seed: int, rank: int, size: int) -> samplers.Order:
     """The sampler that a recipe names, for one rank."""
-    shared = {"batch_size": section.batch, "seed": seed, "rank": rank, "world_size": size}
+    labels, batch = dataset.labels, section.batch
     if section.sampler == "balanced":
-        return samplers.BalancedBatches(dataset.labels, **shared)
+        return samplers.BalancedBatches(labels, batch_size=batch, seed=seed, rank=rank, world_size=size)
     if section.sampler == "pk":
-        return samplers.ClassBatches(dataset.labels, photos=section.photos, **shared)
-    return samplers.Batches(dataset.labels, **shared)
+        return samplers.ClassBatches(
+            labels, photos=section.photos, batch_size=batch, seed=seed, rank=rank, world_size=size
+        )
+    return samplers.Batches(labels, batch_size=batch, seed=seed, rank=rank, world_size=size)

@@ -23,7 +23,7 @@ class _Scaled(torch.autograd.Function):
         return features.view_as(features)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient * ctx.scale, None  # type: ignore[attr-defined]
 
 

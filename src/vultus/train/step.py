@@ -88,7 +88,7 @@ def take_step(parts: Parts, images: Tensor, labels: Tensor, *, step: int, rate: 
             if value - value != 0.0:
                 found = guard.look_forward(parts.backbone, parts.head, pixels, features)
                 raise guard.report(world, found, step=step, otherwise="loss")
-            (loss / pieces).backward()
+            (loss / pieces).backward()  # type: ignore[no-untyped-call]
             total += value / pieces
     weights = [p for p in parts.backbone.parameters() if p.requires_grad]
     parts.scaler.release(weights)

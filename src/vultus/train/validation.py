@@ -242,5 +242,5 @@ def figures_of(name: str, pairs: Pairs, extraction: Extraction) -> Figures:
 
 
 def _unit(features: Tensor) -> Tensor:
-    length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / length.clamp_min(1e-12)
