@@ -141,8 +141,7 @@ def engine(options: argparse.Namespace, folder: str) -> dict[str, Any]:
     for times in (None, *OVERSAMPLING):
         found = {
             name: sum(
-                ask(probe, 48, times)[0].id == expected
-                for probe, expected in zip(probes, best[name], strict=True)
+                ask(probe, 48, times)[0].id == expected for probe, expected in zip(probes, best[name], strict=True)
             )
             for name, probes in (("strangers", strangers), ("mated", mated))
         }
@@ -189,7 +188,7 @@ def server(options: argparse.Namespace) -> dict[str, Any]:
     strangers, mated = probes_of(options, np.concatenate(parts))
     for times in (None, *OVERSAMPLING):
         mark = "&" if "?" in options.address else "?"
-        way = options.address if oversampling is None else f"{options.address}{mark}oversampling={oversampling}"
+        way = options.address if times is None else f"{options.address}{mark}oversampling={times}"
         with Gallery.open(way, near_duplicate=None) as gallery:
             found = {}
             for name, part in (("strangers", list(templates(strangers))), ("mated", list(templates(mated)))):
