@@ -254,5 +254,6 @@ def test_a_batch_that_ranks_cannot_share_is_refused(ranks: Path) -> None:
 
 def test_scenarios_were_all_run(ranks: Path) -> None:
     found: list[dict[str, Any]] = [said(ranks, r) for r in range(3)]
-    assert len(found[0]) == len(found[1]) == SCENARIOS
+    assert len(found[0]) == SCENARIOS
+    assert len(found[1]) == SCENARIOS - 1  # all but the one of a single process
     assert sum(v == "done" for v in found[0].values()) == SCENARIOS - 3
