@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from vultus.gallery.decide import Limit
 from vultus.gallery.engine import Answer
 from vultus.gallery.index import Index
-from vultus.gallery.index_file import Damaged, read_index, row_checks
+from vultus.gallery.index_file import Damaged, FileBase, read_index, row_checks
 from vultus.gallery.records import NewTemplate
 from vultus.gallery.rows import BLOCK
 from vultus.gallery.store import Store
@@ -351,3 +352,32 @@ def test_damaged_codes_are_made_anew(store: Store, path: Path) -> None:
     repaired = read_index(file)
     assert repaired is not None
     assert "codes" in repaired.sections
+
+
+class CountedMap(mmap.mmap):
+    """A mapping that counts how often its pages are let go."""
+
+    let_go = 0
+
+    def madvise(self, option: int, *where: int) -> None:
+        assert option == mmap.MADV_DONTNEED
+        self.let_go += 1
+        super().madvise(option, *where)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="the system cannot let mapped pages go")
+def test_what_was_mapped_is_let_go_beyond_a_limit_and_reads_the_same(tmp_path: Path, unit: Unit) -> None:
+    rows = unit(3 * BLOCK)
+    file = tmp_path / "rows"
+    file.write_bytes(rows.tobytes())
+    subjects = np.arange(len(rows))
+    with file.open("rb") as opened:
+        mapped = CountedMap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    found: FloatArray = np.frombuffer(mapped, dtype="<f4").reshape(rows.shape)
+    for limit, often in ((rows.nbytes, 0), (rows.nbytes // 2, 3)):
+        mapped.let_go = 0
+        base = FileBase(mapped, found, row_checks(rows), resident=limit)
+        for place in (5, BLOCK + 5, 2 * BLOCK + 5):
+            assert np.array_equal(base.take(np.array([place]), subjects), rows[[place]])
+        assert np.array_equal(base.part(0, len(rows), subjects), rows)
+        assert mapped.let_go == often

@@ -7,6 +7,7 @@ that rows can be checked when they are first used, and erased in place when thei
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import tempfile
 import zlib
@@ -28,6 +29,8 @@ _VERSION = 1
 _ROWS_AT = 4096
 _ALIGN = 4096
 _CHUNK = 1 << 20
+_AROUND = 1 << 16  # what Linux maps around a page that is used
+RESIDENT = 2 << 30
 UInt32Array = npt.NDArray[np.uint32]
 Section = npt.NDArray[Any]
 
@@ -54,9 +57,22 @@ class Stamp:
 
 
 class FileBase:
-    """Rows in a file, mapped; each block is checked when it is first used."""
+    """Rows in a file, mapped; each block is checked when it is first used.
 
-    def __init__(self, rows: FloatArray, checks: UInt32Array) -> None:
+    Pages that were read count as memory of this process for as long as they are mapped. What may have become more than
+    `resident` bytes is let go; the system keeps the pages it can spare, and maps them again when they are used.
+
+    Args:
+        mapped: the file.
+        rows: (n, d) float32 in it.
+        checks: (n,) checksum of each row.
+        resident: bytes.
+    """
+
+    def __init__(self, mapped: mmap.mmap, rows: FloatArray, checks: UInt32Array, *, resident: int = RESIDENT) -> None:
+        self._mapped = mapped
+        self._resident = resident
+        self._touched = 0
         self._rows = rows
         self._checks = checks
         self._checked = np.zeros(-(-len(rows) // BLOCK), dtype=np.bool_)
@@ -74,6 +90,7 @@ class FileBase:
         for block in range(start // BLOCK, -(-stop // BLOCK)):
             if not self._checked[block]:
                 self._check(block, subjects)
+        self._touch(self._rows.itemsize * self._rows.shape[1] * (stop - start))
         return self._rows[start:stop]
 
     def take(self, places: IntArray, subjects: Int64Array) -> FloatArray:
@@ -86,11 +103,22 @@ class FileBase:
             blocks = places // BLOCK
             for block in np.unique(blocks[~self._checked[blocks]]).tolist():
                 self._check(block, subjects)
+        self._touch(_AROUND * len(places))
         return self._rows[places]
+
+    def _touch(self, size: int) -> None:
+        """Count bytes that are about to be mapped, and let everything go where they may be too many."""
+        if self._rows.nbytes <= self._resident:
+            return
+        self._touched += size
+        if self._touched > self._resident and hasattr(mmap, "MADV_DONTNEED"):
+            self._touched = size
+            self._mapped.madvise(mmap.MADV_DONTNEED)
 
     def _check(self, block: int, subjects: Int64Array) -> None:
         part = slice(block * BLOCK, (block + 1) * BLOCK)
         rows = self._rows[part]
+        self._touch(rows.nbytes)
         wrong = np.flatnonzero(row_checks(rows) != self._checks[part])
         if len(wrong) and ((subjects[part][wrong] != GONE).any() or rows[wrong].any()):
             raise Damaged(f"rows {part.start + wrong[0]} and others")
@@ -215,13 +243,14 @@ def read_index(path: Path) -> IndexFile | None:
                 return None
             if os.fstat(file.fileno()).st_size < _ROWS_AT + 4 * count * stamp.dimension:
                 return None
-            shape = (count, stamp.dimension)
-            mapped = np.memmap(file, dtype="<f4", mode="r", offset=_ROWS_AT, shape=shape).view(np.ndarray)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError, TypeError, KeyError):
         return None
     kept = {name: array for name, array in arrays.items() if array is not None}
-    batch = Batch(kept["numbers"], kept["subjects"], kept["expires"], mapped[:0])
-    return IndexFile(FileBase(mapped, kept["checks"]), batch, stamp, kept)
+    rows: FloatArray = np.frombuffer(mapped, dtype="<f4", count=count * stamp.dimension, offset=_ROWS_AT)
+    rows = rows.reshape(count, stamp.dimension)
+    batch = Batch(kept["numbers"], kept["subjects"], kept["expires"], rows[:0])
+    return IndexFile(FileBase(mapped, rows, kept["checks"]), batch, stamp, kept)
 
 
 _NAMES = ("numbers", "subjects", "expires", "checks")
