@@ -14,8 +14,7 @@ from vultus.types import FloatArray
 
 Labels = np.ndarray[Any, Any]
 
-_THRESHOLDS = tuple(round(float(t), 2) for t in np.arange(0.44, 0.59, 0.02))
-_FINE = tuple(round(float(t), 2) for t in np.arange(0.45, 0.59, 0.01))
+_THRESHOLDS = tuple(round(float(t), 2) for t in np.arange(0.45, 0.59, 0.01))
 
 
 def pairs_above(pile: Any, threshold: float) -> tuple[Labels, Labels, FloatArray]:
@@ -109,11 +108,11 @@ def _grid(**options: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
 
 
 PEERS: dict[str, tuple[str, Callable[[Any, dict[str, Any]], Labels], tuple[dict[str, Any], ...]]] = {
-    "infomap": ("infomap", by_infomap, _grid(weight=("score", "excess", "none"), threshold=_FINE)),
+    "infomap": ("infomap", by_infomap, _grid(weight=("score", "excess", "none"), threshold=_THRESHOLDS)),
     "leidenalg, CPM": (
         "leidenalg",
         by_leiden,
-        _grid(quality=("cpm",), resolution=(0.02, 0.05, 0.1), threshold=_THRESHOLDS),
+        _grid(quality=("cpm",), resolution=(0.05, 0.1, 0.2), threshold=_THRESHOLDS),
     ),
     "leidenalg, modularity": (
         "leidenalg",
@@ -123,12 +122,12 @@ PEERS: dict[str, tuple[str, Callable[[Any, dict[str, Any]], Labels], tuple[dict[
     "igraph": (
         "igraph",
         by_igraph,
-        _grid(algorithm=("label propagation", "multilevel"), threshold=_FINE),
+        _grid(algorithm=("label propagation", "multilevel"), threshold=_THRESHOLDS),
     ),
     "hdbscan": (
         "hdbscan",
         by_hdbscan,
-        _grid(select=("eom", "leaf"), min_samples=(1, 2), threshold=(None, 0.46, 0.49, 0.52, 0.55)),
+        _grid(select=("eom", "leaf"), min_samples=(1, 2), threshold=(None, 0.49, 0.52, 0.55, 0.58, 0.61, 0.64)),
     ),
     "scikit-learn, linkage": (
         "sklearn",

@@ -28,7 +28,7 @@ def peak() -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("head", choices=["chunked", "dense", "metric-learning", "partial-fc"])
+    parser.add_argument("head", choices=["chunked", "chunked-torch-sgd", "dense", "metric-learning", "partial-fc"])
     parser.add_argument("--rows", type=int, default=128)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--classes", type=int, required=True)
@@ -45,6 +45,9 @@ def main() -> int:
     if options.head == "chunked":
         head = peers.fused_head(data, sample_rate=options.rate, keep=options.keep)
         step, space = peers.passes(head, [], data), head.space
+    elif options.head == "chunked-torch-sgd":
+        outside = heads.Chunked(data.dim, data.classes, ArcFace(), keep=options.keep)
+        step, space = peers.steps(outside, [outside.weight], data), outside.space
     elif options.head == "dense":
         dense = heads.Dense(data.dim, data.classes, ArcFace())
         step = peers.steps(dense, [dense.weight], data)

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from pytorch_metric_learning.losses import ArcFaceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -91,9 +90,12 @@ class Plain(nn.Module):
         return F.cross_entropy(SCALE * cosine.scatter(1, labels[:, None], moved), labels)
 
 
-def metric_learning(data: Data) -> ArcFaceLoss:
+def metric_learning(data: Data) -> nn.Module:
     """pytorch-metric-learning's ArcFaceLoss."""
-    return ArcFaceLoss(data.classes, data.dim, margin=math.degrees(MARGIN), scale=SCALE)
+    from pytorch_metric_learning.losses import ArcFaceLoss  # here, so that it is in no other head's memory
+
+    loss: nn.Module = ArcFaceLoss(data.classes, data.dim, margin=math.degrees(MARGIN), scale=SCALE)
+    return loss
 
 
 def linear_cross_entropy(data: Data) -> tuple[Callable[[Tensor, Tensor], Tensor], list[Tensor]]:

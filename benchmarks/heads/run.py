@@ -1,7 +1,7 @@
 """Heads for very many classes: speed, memory and two processes, against plain autograd and other libraries.
 
     python -m benchmarks.heads.run                          # speed at 100,000 classes, two ranks: some minutes
-    python -m benchmarks.heads.run --only memory            # a million classes: 4.5 GB for a head, 14 GB for --peers
+    python -m benchmarks.heads.run --only memory            # a million classes: 4.5 GB, 8 GB with --peers
     python -m benchmarks.heads.run --only memory --huge     # three million as well: 13 GB
 
 Needs vultus[train] and pytorch-metric-learning. Every measurement is in a process of its own. Within one, entrants take
@@ -57,7 +57,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--classes", type=int, default=100_000, help="of the speed")
-    parser.add_argument("--peers", action="store_true", help="memory of the other heads at a million classes too")
+    parser.add_argument(
+        "--peers", action="store_true", help="memory of the other heads, at half a million classes, too"
+    )
     parser.add_argument("--huge", action="store_true", help="memory at three million classes too")
     parser.add_argument("--out", type=Path, default=Path("out/bench/heads.json"))
     options = parser.parse_args()
@@ -102,7 +104,7 @@ def memories(*, peers: bool, huge: bool, threads: int) -> list[dict[str, Any]]:
     """Peak memory, one process after another."""
     runs = [("chunked", 100_000, 1.0), ("chunked", 1_000_000, 1.0), ("chunked", 1_000_000, 0.1)]
     if peers:
-        runs += [(head, 1_000_000, 1.0) for head in ("dense", "metric-learning", "partial-fc")]
+        runs += [(head, 500_000, 1.0) for head in ("chunked-torch-sgd", "dense", "metric-learning", "partial-fc")]
     if huge:
         runs.append(("chunked", 3_000_000, 0.1))
     return [child("memory", threads, head, f"--classes={classes}", f"--rate={rate}") for head, classes, rate in runs]
@@ -180,13 +182,16 @@ def table(report: dict[str, Any]) -> str:
                 figures.append(f"x {ratio['median']:.2f} [{ratio['q1']:.2f}, {ratio['q3']:.2f}]")
             lines.append("  ".join(figures))
     if ranks := report.get("ranks"):
-        spread = "{median:.2f} [{q1:.2f}, {q3:.2f}]".format(**ranks["efficiency"])
+        wall, cpu = (
+            "{median:.2f} [{q1:.2f}, {q3:.2f}]".format(**ranks[f"efficiency{by}"]) for by in ("", "_by_cpu_time")
+        )
         lines.append(
-            f"\ntwo gloo ranks: efficiency {spread}, {ranks['two_processes_s']} s against {ranks['one_process_s']} s"
+            f"\ntwo gloo ranks: efficiency {wall}, {ranks['two_processes_s']} s against {ranks['one_process_s']} s; of the "
+            f"fastest rounds {ranks['efficiency_of_the_fastest_rounds']:.2f}; by CPU time {cpu}"
         )
     for row in report.get("memory", ()):
         lines += [
-            f"{row['head']:<16} {row['classes']:>9} classes, rate {row['sample_rate']:g}: peak {row['peak_gb']} GB, "
+            f"{row['head']:<17} {row['classes']:>9} classes, rate {row['sample_rate']:g}: peak {row['peak_gb']} GB, "
             f"{row['bytes_per_class']} bytes a class, workspace {row['workspace_mb']} MB, step {row['step_cpu_s'][-1]} s CPU"
         ]
     lines.append("")

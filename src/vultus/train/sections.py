@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -93,7 +94,7 @@ class Model:
         centred: subtract the running mean of the features at the end (`vultus.train.nn.CentredCoordinates`).
         batch_norm: "local": each rank and accumulated part has statistics of its own; "sync": ranks share them; "frozen":
             the running statistics are used and stay.
-        weights: checkpoint whose backbone training starts from.
+        weights: run or checkpoint whose backbone training starts from; of a run the best one, or the last.
     """
 
     backbone: str = "iresnet50"
@@ -145,7 +146,7 @@ class Head:
     Args:
         kind: "dense": all logits at once; "chunked": a part of the classes at a time; "sharded": the classes divided among
             the ranks; "none": no class centres, only the added losses.
-        options: further arguments of that head, such as chunk, rate or subcenters.
+        options: further arguments of that head, such as chunk, sample_rate or subcenters.
         fused: SGD for the centres inside the backward pass, so that their gradient never exists as a whole.
         lr: factor of the learning rate for the centres.
         weight_decay: for the centres, in place of the optimiser's.
@@ -320,7 +321,7 @@ class Export:
     """What the manifest of the exported model says.
 
     Args:
-        name: of the model.
+        name: of the model and its files: lower-case letters, digits, ".", "_" and "-".
         normalised: let the graph itself give rows of length 1.
         licence: terms of the weights.
         commercial: False where the terms of the training photos forbid commercial use.
@@ -332,6 +333,10 @@ class Export:
     licence: str = "yours: trained by you"
     commercial: bool = True
     training_data: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", self.name):
+            raise ValueError(f"name {self.name!r} must be lower-case letters, digits, '.', '_' or '-'")
 
 
 def _at_least(record: object, **least: float) -> None:

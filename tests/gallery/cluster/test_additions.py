@@ -96,6 +96,17 @@ def test_unsure_faces_are_looked_at_again() -> None:
     assert add(first, rows, more).labels.tolist() == [0, 0, 1, 1, 2, 2]
 
 
+def test_faces_that_stay_are_as_sure_as_before() -> None:
+    a, b = np.eye(2)
+    rows = np.array([a, 0.8 * a + 0.6 * b, b, b], dtype=np.float32)  # the second face is like both groups
+    between = group(rows, threshold=0.5)
+    again = add(between, rows, rows[:0])
+    assert between.labels.tolist() == again.labels.tolist() == [0, 0, 1, 1]
+    np.testing.assert_allclose(again.confidences, between.confidences, atol=1e-6)
+    told = group(rows, threshold=0.5, cannot_link=[(1, 2), (1, 3)])
+    assert between.confidences[1] < told.confidences[1]  # nobody said that the other group is no choice
+
+
 def test_quality_and_confidence_act() -> None:
     first = group(ROWS[OLD], threshold=T)
     quality = np.array([1.0] * len(OLD) + [0.0] * len(NEW))

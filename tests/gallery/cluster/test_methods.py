@@ -132,6 +132,16 @@ def test_density_is_dbscan_on_cores_and_noise(rows: FloatArray, _: IntArray, t: 
         assert found[i] == found[core[np.argmax(scores[i, core])]]
 
 
+@pytest.mark.parametrize(("with_first", "with_second", "joins"), [(0.5, 0.6, 4), (0.6, 0.5, 0)])
+def test_a_node_between_two_crowds_joins_the_more_similar(with_first: float, with_second: float, joins: int) -> None:
+    pairs = [(i, j) for crowd in (range(4), range(4, 8)) for i in crowd for j in crowd if i < j]
+    first, second = np.array([*pairs, (0, 8), (4, 8)]).T
+    scores = np.array([0.9] * len(pairs) + [with_first, with_second], dtype=np.float32)
+    found = density(nodes_of(np.eye(9, dtype=np.float32)), Edges(first, second, scores), threshold=0.4, crowd=4)
+    assert len(np.unique(found)) == 2
+    assert found[8] == found[joins]
+
+
 @pytest.mark.parametrize(("rows", "_"), HARD)
 @pytest.mark.parametrize("t", [0.2, 0.3, 0.45, 0.6])
 def test_average_is_the_cut_of_the_whole_tree(rows: FloatArray, _: IntArray, t: float) -> None:

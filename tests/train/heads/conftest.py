@@ -1,4 +1,4 @@
-"""The cases that ranks and tests share, and the results of two and three gloo ranks."""
+"""The cases that ranks and tests share, and the results of one, two and three gloo ranks."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class World:
         return self.ranks[0][name]
 
 
-@pytest.fixture(scope="session", params=[2, 3])
+@pytest.fixture(scope="session", params=[1, 2, 3])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Two and three ranks on this machine, run once."""
+    """One, two and three ranks on this machine, run once."""
     size = request.param
     folder = tmp_path_factory.mktemp(f"world-{size}")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}

@@ -126,6 +126,13 @@ def resumed(rank: int, size: int, saved: Results | None) -> Results:
     return {k: v.clone() for k, v in head.rows_state().items()}
 
 
+def loaded(saved: Results, *, group: dist.ProcessGroup | None = None) -> Results:
+    """What a new head holds of saved rows."""
+    head = heads.Sharded(DIM, CLASSES, nn.L2Softmax(), group=group, optimizer=heads.SGD(0.1, momentum=0.9), seed=1)
+    head.double().load_rows(lambda name, begin, end: saved[name][begin:end])
+    return {k: v.clone() for k, v in head.rows_state().items()}
+
+
 def grown(rank: int, size: int) -> Results:
     sgd = heads.SGD(0.1, momentum=0.9)
     head = heads.Sharded(DIM, CLASSES, nn.Softmax(), optimizer=sgd, deviation=0.3).double()
@@ -145,6 +152,20 @@ def one_class_on_a_rank(rank: int, size: int) -> Results:
     head = heads.Sharded(DIM, size + 1, nn.ArcFace(margin=0.2, scale=8.0), deviation=0.3)
     features, labels = batch(torch.float32, classes=size + 1)
     return gradients(head, part(features, rank, size), part(labels, rank, size))
+
+
+def no_class_on_a_rank(rank: int, size: int) -> Results:
+    """Of three classes in the batch, all held by the first rank, none else is drawn: the other ranks have nothing to sum."""
+    found: Results = {}
+    decays: tuple[Literal["lazy", "full"], ...] = ("lazy", "full")
+    features, labels = batch(torch.float32, classes=3)
+    for loss in (nn.ArcFace(margin=0.2, scale=8.0), nn.NormFace(learned=True), nn.L2Softmax(), nn.SphereFace2(CLASSES)):
+        for decay in decays:
+            head = heads.Sharded(DIM, CLASSES, loss, sample_rate=1e-9, decay=decay, deviation=0.3)
+            head.zero_grad()
+            each = gradients(head, part(features, rank, size), part(labels, rank, size))
+            found |= {f"{type(loss).__name__} {decay} {k}": v for k, v in each.items()}
+    return found
 
 
 def unequal_parts(rank: int, size: int) -> Results:
@@ -232,6 +253,7 @@ def main(rank: int, size: int, store: str, out: Path) -> None:
         sampled,
         grown,
         one_class_on_a_rank,
+        no_class_on_a_rank,
         unequal_parts,
         huge_logits,
         noise,
@@ -244,11 +266,11 @@ def main(rank: int, size: int, store: str, out: Path) -> None:
     dist.all_gather_object(gathered, start)
     saved = {k: torch.cat([part[k] for part in gathered]) for k in start}
     if size == 3:
-        smaller = dist.new_group([0, 1])  # the rows of three ranks, taken over by two of them
-        if rank < 2:
-            head = heads.Sharded(DIM, CLASSES, nn.L2Softmax(), group=smaller, optimizer=heads.SGD(0.1, momentum=0.9))
-            head.double().load_rows(lambda name, begin, end: saved[name][begin:end])
-            found |= {f"moved {k}": v for k, v in head.rows_state().items()}
+        smaller = dist.new_group([0, 1])  # the rows of three ranks, taken over by two of them, and back by all three
+        moved = loaded(saved, group=smaller) if rank < 2 else {}
+        dist.all_gather_object(gathered, moved)
+        back = loaded({k: torch.cat([part[k] for part in gathered[:2]]) for k in saved})
+        found |= {f"moved {k}": v for k, v in moved.items()} | {f"back {k}": v for k, v in back.items()}
     dist.barrier()
     (out / f"said-{rank}.txt").write_text("\n".join(refused(rank, size)), encoding="utf-8")
     save_file({k: v.detach().contiguous().clone() for k, v in found.items()}, out / f"rank-{rank}.safetensors")

@@ -1,4 +1,4 @@
-"""Two and three gloo ranks compute what one does, and say the same where something is wrong."""
+"""One, two and three gloo ranks compute what one does, and say the same where something is wrong."""
 
 from __future__ import annotations
 
@@ -92,6 +92,7 @@ def test_rows_and_momentum_survive_one_two_three_one_ranks(world: Any, cases: Mo
         for name in names:
             moved = torch.cat([found[f"moved {name}"] for found in world.ranks[:2]])
             assert torch.equal(moved, saved[name]), name
+            assert torch.equal(world.joined(f"back {name}"), saved[name]), name
 
 
 def test_classes_are_added_on_several_ranks(world: Any, cases: ModuleType) -> None:
@@ -105,6 +106,17 @@ def test_a_rank_may_hold_one_class(world: Any, cases: ModuleType) -> None:
     head = heads.Chunked(cases.DIM, classes, nn.ArcFace(margin=0.2, scale=8.0), deviation=0.3)
     alone = cases.gradients(head, *cases.batch(torch.float32, classes=classes))
     compare(world, "one_class_on_a_rank ", alone, tolerance=2e-6)
+
+
+def test_a_rank_may_draw_no_class(world: Any, cases: ModuleType) -> None:
+    alone = cases.no_class_on_a_rank(0, 1)
+    assert alone["ArcFace lazy loss"] > 0.1  # the classes of the batch take part
+    for key in ("ArcFace", "NormFace", "L2Softmax", "SphereFace2"):
+        for decay in ("lazy", "full"):
+            prefix = f"{key} {decay} "
+            one = {k.removeprefix(prefix): v for k, v in alone.items() if k.startswith(prefix)}
+            assert set(one) >= {"loss", "features", "weight"}
+            compare(world, f"no_class_on_a_rank {prefix}", one, tolerance=2e-6)
 
 
 def test_a_rank_may_have_no_rows(world: Any, cases: ModuleType) -> None:
@@ -127,13 +139,16 @@ def test_noise_is_judged_alike_on_several_ranks(world: Any, cases: ModuleType) -
 
 
 def test_all_ranks_raise_the_same_error_and_name_the_rank(world: Any, cases: ModuleType) -> None:
-    last = world.size - 1
+    where = f"rank {world.size - 1}: " if world.size > 1 else ""
     for said in world.said:
         features, labels, empty, *rest = said
-        assert features.startswith(f"bad_batch: rank {last}: features: row 1 of ")
-        assert labels.startswith(f"bad_batch: rank {last}: labels: row 0 of ")
+        assert features.startswith(f"bad_batch: {where}features: row 1 of ")
+        assert labels.startswith(f"bad_batch: {where}labels: row 0 of ")
         assert f"class {cases.CLASSES}, outside 0 to {cases.CLASSES - 1}" in labels
         assert empty.startswith("bad_batch: the batch has no row on any rank")
+        if world.size == 1:
+            assert not rest
+            continue
         replica = rest[-1]
         assert replica.startswith(f"bad_argument: this head holds all classes on each of {world.size} ranks")
         if world.size == 3:

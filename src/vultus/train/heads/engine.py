@@ -17,6 +17,7 @@ from torch import Tensor
 from vultus.errors import TrainingError
 from vultus.train.heads.batch import inverse
 from vultus.train.heads.optimizer import FormedGradient, Stepper
+from vultus.train.heads.pages import zeros
 from vultus.train.heads.ranks import Ranks
 from vultus.train.heads.reductions import Binary, Reduction, Slopes, Softmax
 from vultus.train.heads.sweep import Moved, Owed, Sink, Sparse, Sweep, Whole
@@ -349,11 +350,8 @@ def _sink(done: _Pass, stepper: Stepper | None) -> tuple[Sink, Tensor | None]:
     plan, weight = done.plan, done.weight
     if stepper is not None:
         return Moved(stepper), None
-    if plan.chosen is None:
-        formed = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
-        return Whole(formed), formed
-    if not plan.sparse:
-        formed = torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
+    if plan.chosen is None or not plan.sparse:
+        formed = zeros(weight.shape, weight)
         return Whole(formed), formed
     rows = _rows_of(plan.chosen, plan.subcenters)
     values = torch.empty(len(rows), weight.shape[1], dtype=weight.dtype, device=weight.device)
