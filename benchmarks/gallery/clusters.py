@@ -1,8 +1,8 @@
 """Grouping of unlabelled faces: every method, the default, and other programs, on the same rows.
 
     vultus embed data/lfw/*/*.jpg --face central --out lfw.npz
-    python -m benchmarks.gallery.clusters lfw.npz                     # a minute
-    python -m benchmarks.gallery.clusters lfw.npz --peers             # also infomap, leidenalg, hdbscan: some ten minutes
+    python -m benchmarks.gallery.clusters lfw.npz                     # two minutes of CPU time
+    python -m benchmarks.gallery.clusters lfw.npz --peers             # also infomap, leidenalg, hdbscan ...: ten
     python -m benchmarks.gallery.clusters --synthetic 100000          # made-up faces, for time and memory
 
 The folder of a photo names its subject. Faces that are "unsure" count as groups of one. Three figures for each method:
@@ -44,7 +44,7 @@ from vultus.gallery.cluster.linkage import average, geometric
 from vultus.gallery.cluster.whispers import whispers
 from vultus.types import FloatArray
 
-THRESHOLDS = tuple(round(float(t), 3) for t in np.arange(0.40, 0.601, 0.005))
+THRESHOLDS = tuple(round(float(t), 3) for t in np.arange(0.34, 0.601, 0.005))
 WITHIN = 0.002
 
 Labels = np.ndarray[Any, Any]

@@ -199,6 +199,16 @@ def open_checkpoint(path: str | os.PathLike[str], *, which: str = "last") -> Che
     return Checkpoint(folder, record)
 
 
+def open_best(path: str | os.PathLike[str]) -> Checkpoint:
+    """The best checkpoint of a run, or the last one where nothing was evaluated; or the checkpoint that the path is of.
+
+    Raises:
+        CheckpointMissing, CheckpointCorrupt: as `open_checkpoint`.
+    """
+    best = (Path(path) / "checkpoints" / "best.json").is_file()
+    return open_checkpoint(path, which="best" if best else "last")
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

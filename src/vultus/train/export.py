@@ -18,11 +18,12 @@ from torch import Tensor, nn
 import vultus
 from vultus import evaluate
 from vultus._export import export
-from vultus.errors import BadArgument, ExtraMissing, TooFewComparisons, TrainingError
+from vultus.calibrate import required_comparisons
+from vultus.errors import BadArgument, ExtraMissing, TrainingError
 from vultus.evaluate.thresholds import FMRS
 from vultus.recognizer import Recognizer
 from vultus.runtime import Settings, answer, open_session
-from vultus.train.checkpoint import Checkpoint, open_checkpoint
+from vultus.train.checkpoint import Checkpoint, open_best, open_checkpoint
 from vultus.train.config import Config
 from vultus.train.parts import build_backbone, load_backbone
 from vultus.weights import Manifest, load_manifest, save_manifest
@@ -92,17 +93,18 @@ def export_model(
         progress: called with the number of photos embedded, each time some are.
 
     Raises:
+        BadArgument: `which` or `name` cannot be used.
         CheckpointMissing, CheckpointCorrupt, CheckpointMismatch: there is none, or it is damaged.
         ExtraMissing: a package that the export needs is not installed.
         TrainingError: the exported graph does not compute what the network does.
     """
     checkpoint = _found(path, which)
     config = Config.of(checkpoint.record["recipe"], where=str(checkpoint.folder))
+    title = _named(config, name)
     backbone = trained_backbone(checkpoint, config)
     unit = config.export.normalised if normalised is None else normalised
     content = to_onnx(_Normalised(backbone) if unit else backbone)
     target = Path(folder)
-    title = name or config.export.name
     weights = target / f"{title}.onnx"
     manifest = _manifest(config, checkpoint, title, weights.name, content, str(target))
     write_atomically(weights, content)
@@ -178,13 +180,19 @@ def _strip(model: Any) -> None:
     model.producer_name, model.producer_version = "vultus", vultus.__version__
 
 
+def _named(config: Config, name: str | None) -> str:
+    if name is None:
+        return config.export.name
+    try:
+        return replace(config.export, name=name).name
+    except ValueError as problem:
+        raise BadArgument(f"export: {problem}") from problem
+
+
 def _found(path: str | os.PathLike[str], which: str) -> Checkpoint:
     if which not in ("best", "last"):
         raise BadArgument(f"which is {which!r}; expected 'best' or 'last'")
-    run = Path(path)
-    if which == "best" and not (run / "checkpoints" / "best.json").is_file():
-        which = "last"
-    return open_checkpoint(run, which=which)
+    return open_best(path) if which == "best" else open_checkpoint(path)
 
 
 def _manifest(config: Config, checkpoint: Checkpoint, name: str, file: str, content: bytes, folder: str) -> Manifest:
@@ -236,17 +244,14 @@ def _calibrated(
     recognizer = Recognizer.load(manifest, accept_licence=True)
     people = evaluate.read_people(root)
     extraction = evaluate.extract(people.files, recognizer, progress=progress)
-    kept, refused = [], []
-    for rate in sorted(rates, reverse=True):
-        try:
-            evaluate.measure_calibration(people, extraction, recognizer, rates=(rate,), replicates=2)
-            kept.append(rate)
-        except TooFewComparisons:
-            refused.append(rate)
+    subjects = len(np.unique(people.subjects[extraction.enrolled]))
+    pairs = subjects * (subjects - 1) // 2
+    kept = [r for r in sorted(rates, reverse=True) if required_comparisons(r) <= pairs]
+    refused = [r for r in sorted(rates, reverse=True) if r not in kept]
     if not kept:
         return (
             manifest,
-            f"{people.name} has too few people for a threshold at any of the rates asked for; none was written",
+            f"{people.name}: {subjects} people are too few for a threshold at any of the rates asked for; none was written",
         )
     measured = evaluate.measure_calibration(people, extraction, recognizer, rates=tuple(kept))
     statement = f"thresholds for FMR {', '.join(f'{r:g}' for r in kept)} measured on {measured.data}"

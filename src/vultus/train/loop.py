@@ -19,6 +19,7 @@ from vultus.train.config import Config
 from vultus.train.data import Augmented, Dataset, loader, open_dataset, policy
 from vultus.train.distributed import Place, World, joined, pick_device
 from vultus.train.parts import build
+from vultus.train.schedule import rate_factor
 from vultus.train.sitting import Sitting
 from vultus.train.stop import listening
 from vultus.train.validation import Figures, PairSet, pair_set
@@ -60,7 +61,7 @@ def run(config: Config, *, resume: bool = False, dataset: Dataset | None = None)
         dataset: photos in place of those that `config.data.train` names.
 
     Raises:
-        BadRecipe: the recipe cannot be carried out, or its folder holds a run already.
+        BadRecipe, BadArgument: the recipe cannot be carried out, or its folder holds a run already.
         DatasetError, ShardCorrupt, SourceUnavailable: the photos cannot be trained on.
         NotFinite, BadBatch: training went wrong; the last checkpoint is whole.
         WorldSizeError, RankDisagreement, RankFailed: the processes do not fit together, or one is gone.
@@ -157,4 +158,7 @@ def _prepare(config: Config, checkpoint: Checkpoint | None, dataset: Dataset | N
     if checkpoint is not None:
         sitting.done = checkpoint.step
         sitting.best = None if checkpoint.record.get("best") is None else tuple(checkpoint.record["best"])
+    rate_factor(
+        config.schedule, 0, steps=sitting.steps, steps_per_epoch=len(order)
+    )  # refuse a warm-up that is too long
     return sitting

@@ -15,7 +15,7 @@ from vultus.errors import BadRecipe, CheckpointMismatch, VultusError
 from vultus.train import backbones, heads, optim
 from vultus.train import nn as losses
 from vultus.train.average import Ema
-from vultus.train.checkpoint import open_checkpoint
+from vultus.train.checkpoint import open_best
 from vultus.train.config import Config
 from vultus.train.distributed import World
 from vultus.train.objective import Headless, build_added
@@ -186,7 +186,7 @@ def _head(config: Config, classes: int, size: int) -> AnyHead:
 
 
 def _start_from(backbone: nn.Module, path: str) -> None:
-    load_backbone(backbone, open_checkpoint(path, which="best").replicated(), where=path)
+    load_backbone(backbone, open_best(path).replicated(), where=path)
 
 
 def load_backbone(backbone: nn.Module, tensors: dict[str, Tensor], *, where: str) -> None:

@@ -137,6 +137,8 @@ def held_out_pairs(dataset: Dataset, *, seed: int = 0) -> Pairs:
     home = rng.permutation(classes) % folds
     order = np.argsort(dataset.labels, kind="stable")
     one, other = (order[side] for side in people.mated_pairs(most=10))
+    if not len(one):
+        raise TooFewComparisons(f"nobody whom {dataset.name} holds out has two photos")
     first, second, mated, fold = [one], [other], [np.ones(len(one), dtype=np.bool_)], [home[dataset.labels[one]]]
     for k in range(folds):
         own = np.flatnonzero(home[dataset.labels] == k)

@@ -49,6 +49,8 @@ class CentredCoordinates(nn.Module):
             self.mean.copy_(mean)
             self.variance.copy_(variance)
             self.begun.fill_(True)
+        elif torch.compiler.is_compiling():  # a graph cannot ask whether its input is finite
+            return (features - self.mean.to(features)) / self.deviation.to(features)
         return functional.centred_coordinates(features, self.mean, self.deviation)
 
 
