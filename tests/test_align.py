@@ -144,3 +144,12 @@ def test_the_template_is_a_face() -> None:
     assert right_mouth[0] < nose[0] < left_mouth[0]
     for upper, lower in pairwise([right_eye[1], nose[1], right_mouth[1]]):
         assert upper < lower
+
+
+def test_a_margin_shows_more_around_the_same_crop(astronaut: UInt8Array, astronaut_face: Faces) -> None:
+    plain, wide = align(astronaut, astronaut_face), align(astronaut, astronaut_face, margin=0.25)
+    assert wide.shape == (1, 168, 168, 3)
+    np.testing.assert_allclose(wide[:, 28:140, 28:140].astype(int), plain, atol=1)
+    assert align(astronaut, Faces.none(), margin=0.5).shape == (0, 224, 224, 3)
+    with pytest.raises(BadArgument, match="margin is -1"):
+        align(astronaut, astronaut_face, margin=-1)

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vultus import calibrate, errors, evaluate, train
+    from vultus import calibrate, errors, evaluate, face3d, subspace, train
     from vultus.compare import score, similarity, template_of, top_k
     from vultus.detect import Detector, choose
     from vultus.embed import Embedder
@@ -44,6 +44,7 @@ __all__ = [
     "choose",
     "errors",
     "evaluate",
+    "face3d",
     "fit_similarity",
     "load_manifest",
     "measure_quality",
@@ -51,6 +52,7 @@ __all__ = [
     "save_manifest",
     "score",
     "similarity",
+    "subspace",
     "template_of",
     "top_k",
     "train",
@@ -69,7 +71,7 @@ _ROOMS = {
     "vultus.weights": ("Manifest", "load_manifest", "save_manifest"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
-_MODULES = ("calibrate", "errors", "evaluate", "train")
+_MODULES = ("calibrate", "errors", "evaluate", "face3d", "subspace", "train")
 
 
 def __getattr__(name: str) -> object:

@@ -24,7 +24,12 @@ _TEMPLATE_SIDE = 112
 
 @export("vultus.align.align")
 def align(
-    source: ImageSource, faces: Faces, *, template: str = "arcface-112", size: tuple[int, int] = (112, 112)
+    source: ImageSource,
+    faces: Faces,
+    *,
+    template: str = "arcface-112",
+    size: tuple[int, int] = (112, 112),
+    margin: float = 0.0,
 ) -> UInt8Array:
     """Crops in which the landmarks lie where the embedder expects them.
 
@@ -36,24 +41,29 @@ def align(
         faces: n faces in pixels of that photo.
         template: name of the landmark template.
         size: (height, width) of the crops; the template is scaled to it.
+        margin: how much more is shown on every side, as a share of the size; the face keeps its size in pixels.
 
     Returns:
-        (n, height, width, 3) uint8 RGB in the order of the faces.
+        (n, height, width, 3) uint8 RGB in the order of the faces, larger by the margin where there is one.
 
     Raises:
         ImageError: the photo cannot be read.
-        BadArgument: there is no such template, or landmarks coincide.
+        BadArgument: there is no such template, landmarks coincide, or the margin is below 0 or above 4.
     """
     if template not in TEMPLATES:
         raise BadArgument(f"no landmark template {template!r}; expected one of {', '.join(TEMPLATES)}")
+    if not 0 <= margin <= 4:
+        raise BadArgument(f"margin is {margin!r}; expected a share from 0 to 4")
+    more = (round(margin * size[0]), round(margin * size[1]))
+    shown = (size[0] + 2 * more[0], size[1] + 2 * more[1])
     if not len(faces):
-        return np.zeros((0, *size, 3), dtype=np.uint8)
-    target = TEMPLATES[template] * (np.array([size[1], size[0]]) / _TEMPLATE_SIDE)
+        return np.zeros((0, *shown, 3), dtype=np.uint8)
+    target = TEMPLATES[template] * (np.array([size[1], size[0]]) / _TEMPLATE_SIDE) + (more[1], more[0])
     matrices = fit_similarity(faces.landmarks, target)
     photo = open_photo(source)
     zoom = float(np.sqrt(np.abs(np.linalg.det(matrices[:, :, :2])).max()))
     pixels, scale = photo.reduced(round(max(photo.width, photo.height) * min(1.0, 1.3 * zoom)))
-    return warp(pixels, _in_reduced(matrices, scale), size)
+    return warp(pixels, _in_reduced(matrices, scale), shown)
 
 
 def _in_reduced(matrices: Float64Array, scale: float) -> Float64Array:

@@ -107,13 +107,24 @@ def template_of(samples: Sequence[Template]) -> Template:
         raise BadArgument("a template needs at least one sample")
     require_same_model(*samples)
     counts = np.array([s.samples for s in samples], dtype=np.float64)
-    mean = np.einsum("n,nd->d", counts, np.stack([s.vector for s in samples]).astype(np.float64)) / counts.sum()
+    direction = mean_direction(np.stack([s.vector for s in samples]), counts)
+    qualities = [(s.quality, s.samples) for s in samples if s.quality is not None]
+    quality = sum(q * n for q, n in qualities) / sum(n for _, n in qualities) if qualities else None
+    return Template(direction, samples[0].model_id, int(counts.sum()), quality)
+
+
+def mean_direction(rows: FloatArray, weights: npt.ArrayLike) -> FloatArray:
+    """(d,) float32 unit vector along the weighted mean of (n, d) rows.
+
+    Raises:
+        BadTemplate: the rows cancel.
+    """
+    share = np.asarray(weights, dtype=np.float64)
+    mean = np.einsum("n,nd->d", share, rows.astype(np.float64)) / share.sum()
     length = float(np.linalg.norm(mean))
     if length < 1e-6:
         raise BadTemplate("the samples point in opposite directions and have no mean: they cannot show one subject")
-    qualities = [(s.quality, s.samples) for s in samples if s.quality is not None]
-    quality = sum(q * n for q, n in qualities) / sum(n for _, n in qualities) if qualities else None
-    return Template((mean / length).astype(np.float32), samples[0].model_id, int(counts.sum()), quality)
+    return np.asarray(mean / length, dtype=np.float32)
 
 
 def require_same_model(*templates: Template) -> None:

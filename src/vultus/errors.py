@@ -87,6 +87,13 @@ class ManyFaces(FaceError):
     code = "many_faces"
 
 
+@export("vultus.errors.PresentationAttack")
+class PresentationAttack(FaceError):
+    """A face that the attack detector takes for a printed photo, a screen or a mask."""
+
+    code = "presentation_attack"
+
+
 # --- templates and thresholds -----------------------------------------------------------------------------------------
 
 
@@ -109,6 +116,13 @@ class TooFewComparisons(VultusError, ValueError):
     """A rate was asked for that the data cannot support."""
 
     code = "too_few_comparisons"
+
+
+@export("vultus.errors.NotFitted")
+class NotFitted(VultusError, ValueError, AttributeError):
+    """An estimator is used before its `fit`."""
+
+    code = "not_fitted"
 
 
 @export("vultus.errors.NoThreshold")
@@ -288,6 +302,16 @@ class ArchiveRefused(GalleryError, ValueError):
     code = "bad_archive"
 
 
+# --- augmentation -----------------------------------------------------------------------------------------------------
+
+
+@export("vultus.errors.BadPolicy")
+class BadPolicy(VultusError, ValueError):
+    """An augmentation policy that cannot be read or parsed, or a key or value in it that is wrong or unknown."""
+
+    code = "bad_policy"
+
+
 # --- album ------------------------------------------------------------------------------------------------------------
 
 
@@ -407,3 +431,139 @@ class RankFailed(TrainingError):
     """A process of the run died or did not answer in time; names its rank."""
 
     code = "rank_failed"
+
+
+# --- service ----------------------------------------------------------------------------------------------------------
+
+
+@export("vultus.errors.ServiceError")
+class ServiceError(VultusError):
+    """Base of what the service refuses or cannot do."""
+
+    code = "service_error"
+
+
+@export("vultus.errors.BadSettings")
+class BadSettings(ServiceError, ValueError):
+    """Settings of the service that cannot be read, are wrong or unknown, or would be unsafe."""
+
+    code = "bad_settings"
+
+
+@export("vultus.errors.BadRequest")
+class BadRequest(ServiceError, ValueError):
+    """A request whose body, form or address cannot be parsed."""
+
+    code = "bad_request"
+
+
+@export("vultus.errors.RequestTooLarge")
+class RequestTooLarge(ServiceError, ValueError):
+    """A body, a part or a number of parts over the caps."""
+
+    code = "request_too_large"
+
+
+@export("vultus.errors.RequestTooSlow")
+class RequestTooSlow(ServiceError):
+    """A body that did not arrive in time."""
+
+    code = "request_too_slow"
+
+
+@export("vultus.errors.UnsupportedBody")
+class UnsupportedBody(ServiceError, ValueError):
+    """A body of a media type that the route does not take."""
+
+    code = "unsupported_body"
+
+
+@export("vultus.errors.NotAuthenticated")
+class NotAuthenticated(ServiceError):
+    """No key, an unknown or revoked one, or a session that has ended."""
+
+    code = "not_authenticated"
+
+
+@export("vultus.errors.NotAllowed")
+class NotAllowed(ServiceError):
+    """The key lacks a scope, or the request comes from another site."""
+
+    code = "not_allowed"
+
+
+@export("vultus.errors.LockedOut")
+class LockedOut(ServiceError):
+    """Too many failed attempts with a key, from an address or for a claimed subject."""
+
+    code = "locked_out"
+
+
+@export("vultus.errors.RateLimited")
+class RateLimited(ServiceError):
+    """More requests than the key may make."""
+
+    code = "rate_limited"
+
+
+@export("vultus.errors.Overloaded")
+class Overloaded(ServiceError):
+    """Too many requests wait already; nothing was done."""
+
+    code = "overloaded"
+
+
+@export("vultus.errors.DeadlineExceeded")
+class DeadlineExceeded(ServiceError):
+    """The answer would have come too late; nothing was changed."""
+
+    code = "deadline_exceeded"
+
+
+@export("vultus.errors.NotReady")
+class NotReady(ServiceError):
+    """The service is starting or stopping."""
+
+    code = "not_ready"
+
+
+@export("vultus.errors.NotFound")
+class NotFound(ServiceError, LookupError):
+    """There is no such route, job, review, key, face or thumbnail."""
+
+    code = "not_found"
+
+
+@export("vultus.errors.GalleryExists")
+class GalleryExists(ServiceError, ValueError):
+    """A gallery of this name is there already."""
+
+    code = "gallery_exists"
+
+
+@export("vultus.errors.StateConflict")
+class StateConflict(ServiceError, ValueError):
+    """What was asked for does not fit the state of a job or a review."""
+
+    code = "state_conflict"
+
+
+@export("vultus.errors.AuditBroken")
+class AuditBroken(ServiceError):
+    """The audit log was changed: an entry was edited, dropped, moved or cut off."""
+
+    code = "audit_broken"
+
+
+@export("vultus.errors.AuditUnavailable")
+class AuditUnavailable(ServiceError):
+    """The audit log cannot be written, so that nothing may be changed or decided."""
+
+    code = "audit_unavailable"
+
+
+@export("vultus.errors.FetchRefused")
+class FetchRefused(ServiceError, ValueError):
+    """An image address that is not fetched: the option is off, or it leads where the service must not go."""
+
+    code = "fetch_refused"

@@ -10,13 +10,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
+
+import numpy as np
 
 from vultus._export import export
 from vultus.align import ALIGNMENT, TEMPLATES, align
 from vultus.calibrate import LogisticCalibration
+from vultus.compare import mean_direction, template_of
 from vultus.compare import score as score_of
-from vultus.compare import template_of
 from vultus.detect import Detector, Policy, choose
 from vultus.detect.steady import second_look
 from vultus.embed import Embedder
@@ -30,6 +32,28 @@ from vultus.weights.manifest import ScoreCalibration
 from vultus.weights.pull import require_licence
 
 _SMALLEST_FACE = 16
+
+
+class Restore(Protocol):
+    """What is done to an aligned face before it is embedded; the ways of `vultus.restore` are such."""
+
+    @property
+    def name(self) -> str:
+        """Part of the system's identity: another way makes other templates."""
+        ...
+
+    def __call__(self, photo: Photo, face: Faces, crops: UInt8Array, /) -> UInt8Array:
+        """Crops that the template is made of, their embeddings summed.
+
+        Args:
+            photo: that shows the face.
+            face: the one face.
+            crops: (1, h, w, 3) of it.
+
+        Returns:
+            (k, h, w, 3), k of 1 or more; `crops` itself where there is nothing to do.
+        """
+        ...
 
 
 @export("vultus.Sample")
@@ -59,11 +83,14 @@ class Recognizer:
     Use `Recognizer.load`. One recognizer can be used from many threads at once.
     """
 
-    def __init__(self, detector: Detector, embedder: Embedder, *, mirror: bool, threads: int) -> None:
+    def __init__(
+        self, detector: Detector, embedder: Embedder, *, mirror: bool, threads: int, restore: Restore | None = None
+    ) -> None:
         self.detector = detector
         self.embedder = embedder
         self.mirror = mirror
         self.threads = threads
+        self.restore = restore
         self._worker: Recognizer | None = None
 
     @classmethod
@@ -73,6 +100,7 @@ class Recognizer:
         *,
         detector: str | os.PathLike[str] | Manifest | None = None,
         mirror: bool = False,
+        restore: Restore | None = None,
         threads: int | None = None,
         providers: Sequence[str] | None = None,
         cache: str | os.PathLike[str] | None = None,
@@ -86,6 +114,8 @@ class Recognizer:
                 unless told otherwise.
             mirror: average landmarks and sum embeddings with those of the mirrored photo. Takes twice the time and has
                 thresholds of its own.
+            restore: what is done to each aligned face before it is embedded, such as `vultus.restore.Frontal()`; nothing
+                unless told otherwise. It makes a system of its own, without thresholds until they are measured for it.
             threads: cores to use; all that the process may use unless told otherwise.
             providers: execution providers by preference, such as ["cuda"] or ["openvino"].
             cache: folder for prepared weights; the user's cache folder unless told otherwise.
@@ -112,19 +142,24 @@ class Recognizer:
             Embedder(manifest, threads=settings.threads, providers=settings.providers, cache=where),
             mirror=mirror,
             threads=settings.threads,
+            restore=restore,
         )
 
     @property
     def model_id(self) -> str:
-        """What makes two templates comparable: weights, detector, alignment and the mirror option."""
-        kind = "+mirror" if self.mirror else ""
+        """What makes two templates comparable: weights, detector, alignment, the mirror option and restoration."""
+        kind = self.score_kind.removeprefix("cosine")
         return f"{self.embedder.id}+{self.detector.id}+{self.embedder.spec.template}/{ALIGNMENT}{kind}"
+
+    @property
+    def score_kind(self) -> str:
+        """What thresholds belong to besides weights and detector: "cosine", "cosine+mirror" and so on."""
+        return "cosine" + ("+mirror" if self.mirror else "") + (f"+{self.restore.name}" if self.restore else "")
 
     @property
     def calibration(self) -> ScoreCalibration | None:
         """The thresholds and likelihood ratios measured for exactly this system, where there are any."""
-        kind = "cosine+mirror" if self.mirror else "cosine"
-        return self.embedder.manifest.calibrated(score=kind, detector=self.detector.manifest.name)
+        return self.embedder.manifest.calibrated(score=self.score_kind, detector=self.detector.manifest.name)
 
     # --- steps ----------------------------------------------------------------------------------------------------------
 
@@ -185,8 +220,13 @@ class Recognizer:
     def _sample(self, photo: Photo, face: Faces, found: int) -> Sample:
         crops = self._crops(photo, face)
         quality = measure_quality(crops, face)
-        template = Template(self.embed(crops)[0], self.model_id, quality=float(quality.overall[0]))
+        template = Template(self._row(photo, face, crops), self.model_id, quality=float(quality.overall[0]))
         return Sample(template, face, found, quality, (photo.width, photo.height))
+
+    def _row(self, photo: Photo, face: Faces, crops: UInt8Array) -> FloatArray:
+        """(d,) unit row of one face, from its crop or what restoration makes of it."""
+        rows = self.embed(crops if self.restore is None else self.restore(photo, face, crops))
+        return rows[0] if len(rows) == 1 else mean_direction(rows, np.ones(len(rows)))
 
     def extract(self, sources: Iterable[ImageSource], *, policy: Policy = "largest") -> Iterator[Sample | VultusError]:
         """Samples of many photos, in their order, on all threads; a photo that fails gives its error in its place.
@@ -226,7 +266,7 @@ class Recognizer:
             return self
         if self._worker is None:
             detector, embedder = self.detector.single_threaded(), self.embedder.single_threaded()
-            self._worker = Recognizer(detector, embedder, mirror=self.mirror, threads=1)
+            self._worker = Recognizer(detector, embedder, mirror=self.mirror, threads=1, restore=self.restore)
         return self._worker
 
     def template(self, sources: ImageSource | Sequence[ImageSource], *, policy: Policy = "largest") -> Template:

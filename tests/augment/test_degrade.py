@@ -27,7 +27,7 @@ def psnr(one: UInt8Array, other: UInt8Array) -> float:
 
 
 def test_the_factors_are_these() -> None:
-    assert FACTORS == ["blur", "dark", "jpeg", "low_resolution", "occlusion", "rotation", "yaw"]
+    assert FACTORS == ["blur", "dark", "jpeg", "light", "low_resolution", "occlusion", "rotation", "yaw"]
 
 
 @pytest.mark.parametrize("factor", FACTORS)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.augment.conftest import centre_of, dotted
 
 from vultus import Faces, Recognizer
-from vultus.augment.pose import _POINTS, _REACH, _depth, _origins, _shift, turn, yaw
+from vultus.augment.pose import _REACH, HEAD_POINTS, _depth, _origins, _shift, turn, yaw
 from vultus.errors import BadArgument
 from vultus.quality import pose
 from vultus.types import UInt8Array
@@ -57,12 +59,46 @@ def test_the_running_maximum_is_a_z_buffer(seed: int, angle: float) -> None:
 
 @pytest.mark.parametrize("degrees", [-50, -30, -10, 10, 30, 50])
 def test_landmarks_turn_by_the_angle(degrees: int) -> None:
-    frontal = face_at(3.0 * _POINTS + 200)
+    frontal = face_at(3.0 * HEAD_POINTS + 200)
     blank = np.zeros((400, 400, 3), dtype=np.uint8)
     _, turned = turn(blank, frontal, math.radians(degrees))
     change = pose(turned.landmarks)[0] - pose(frontal.landmarks)[0]
     assert math.degrees(change[0]) == pytest.approx(degrees, abs=4)
     np.testing.assert_allclose(turned.landmarks[..., 1], frontal.landmarks[..., 1], atol=1e-3)
+
+
+@pytest.mark.parametrize("degrees", [-30, -15, 15, 30])
+def test_pitch_turns_up_and_down_by_the_angle(degrees: int) -> None:
+    frontal = face_at(3.0 * HEAD_POINTS + 200)
+    blank = np.zeros((500, 400, 3), dtype=np.uint8)
+    _, turned = turn(blank, frontal, 0.0, pitch=math.radians(degrees))
+    yaws, pitches = ([float(pose(f.landmarks)[i][0]) for f in (frontal, turned)] for i in (0, 1))
+    assert math.degrees(pitches[1] - pitches[0]) == pytest.approx(degrees, abs=6)
+    assert yaws[1] == pytest.approx(yaws[0], abs=0.02)
+    np.testing.assert_allclose(turned.landmarks[..., 0], frontal.landmarks[..., 0], atol=1e-3)
+    _, both = turn(blank, frontal, math.radians(20), pitch=math.radians(degrees))
+    assert math.degrees(pose(both.landmarks)[0][0]) == pytest.approx(20, abs=5)
+
+
+@pytest.mark.parametrize(("angle", "pitch"), [(0.5, 0.0), (-0.3, 0.0), (0.0, 0.3), (0.0, -0.3), (0.25, 0.2)])
+def test_marks_are_seen_where_the_landmarks_are_said_to_be(angle: float, pitch: float) -> None:
+    face = face_at(2.0 * HEAD_POINTS + (200, 180))
+    _, said = turn(np.zeros((480, 400, 3), dtype=np.uint8), face, angle, pitch=pitch)
+
+    def seen(picture: UInt8Array) -> UInt8Array:
+        return turn(picture, face, angle, pitch=pitch)[0]
+
+    for point, place in zip(dotted(face.landmarks[0], (480, 400)), said.landmarks[0], strict=True):
+        assert centre_of(seen(point)) == pytest.approx(tuple(place.tolist()), abs=1)
+
+
+def test_the_rows_that_are_worked_out_do_not_matter() -> None:
+    noise = cv2.GaussianBlur(np.random.default_rng(4).integers(0, 256, (420, 400, 3), dtype=np.uint8), (0, 0), 3)
+    face = face_at(1.6 * HEAD_POINTS + (200, 180))
+    near = face_at(1.6 * HEAD_POINTS + (200, 180 - 150))
+    whole, _ = turn(noise, face, 0.4)
+    part, _ = turn(noise[150:270], near, 0.4)
+    assert np.abs(part[5:-5].astype(int) - whole[155:265]).mean() < 0.5
 
 
 def test_a_detector_sees_the_landmarks_where_they_are_said_to_be(
@@ -117,7 +153,7 @@ def test_a_mirrored_photo_turns_the_other_way(astronaut: UInt8Array, astronaut_f
 
 
 def test_yaw_goes_on_to_the_side_that_the_nose_points_to() -> None:
-    points = 3.0 * _POINTS + 200
+    points = 3.0 * HEAD_POINTS + 200
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (400, 400, 3), dtype=np.uint8)
     for side in (-1, 1):
@@ -130,7 +166,7 @@ def test_yaw_goes_on_to_the_side_that_the_nose_points_to() -> None:
 def test_a_face_at_the_edge_or_outside_is_no_accident() -> None:
     noise = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     for centre in ((0, 0), (79, 59), (40, 30), (-5_000, 30)):
-        face = face_at(_POINTS * 0.3 + np.asarray(centre))
+        face = face_at(HEAD_POINTS * 0.3 + np.asarray(centre))
         turned, _ = turn(noise, face, 0.5)
         assert turned.shape == noise.shape
     np.testing.assert_array_equal(turned, noise)
@@ -150,11 +186,13 @@ def test_the_surface_is_a_head() -> None:
 
 def test_bad_turns_are_refused() -> None:
     blank = np.zeros((50, 50, 3), dtype=np.uint8)
-    face = face_at(_POINTS * 0.2 + 25)
+    face = face_at(HEAD_POINTS * 0.2 + 25)
     with pytest.raises(BadArgument, match="0 faces"):
         turn(blank, Faces.none(), 0.1)
     for angle in (2.0, float("nan")):
         with pytest.raises(BadArgument, match="angle"):
             turn(blank, face, angle)
+        with pytest.raises(BadArgument, match="pitch"):
+            turn(blank, face, 0.0, pitch=angle)
     with pytest.raises(BadArgument, match="coincide"):
         turn(blank, face_at(np.zeros((5, 2))), 0.1)

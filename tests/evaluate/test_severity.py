@@ -152,8 +152,8 @@ def test_thresholds_act(tmp_path: Path) -> None:
         measure_severity(people, cast("Recognizer", Fake()), rates=(1e-4,))
 
 
-def test_all_seven_factors_are_there() -> None:
-    assert set(FACTORS) == {"blur", "low_resolution", "jpeg", "dark", "occlusion", "rotation", "yaw"}
+def test_all_eight_factors_are_there() -> None:
+    assert set(FACTORS) == {"blur", "low_resolution", "jpeg", "dark", "light", "occlusion", "rotation", "yaw"}
 
 
 def test_bad_arguments_are_refused(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_the_default_system_loses_to_severity(
     result = measure_severity(
         people, recognizer, severities=(1, 5), thresholds={1e-3: 0.4}, cache=tmp_path / "cache", most=10
     )
-    assert len(result.cells) == 15
+    assert len(result.cells) == 17
     assert (result.cells[0].scores > 0.95).all()
     for factor in FACTORS:
         _, mild, strong = result.curve(factor)

@@ -103,6 +103,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"name": "x" * 65}, "lower-case"),
     ({"task": "recognise"}, "'recognise' is none of 'detect', 'embed'"),
     ({"task": "detect"}, r"needs a table \[detection\]"),
+    ({"task": "restore"}, r"needs a table \[restoration\]"),
+    (
+        {"task": "restore", "restoration": {"template": "x"}, "input": {"name": "x", "channels": "RGB"}},
+        r"a restorer needs input\.size",
+    ),
     ({"embedding": None}, r"needs a table \[embedding\]"),
     ({"sha256": None}, "key 'sha256' is missing"),
     ({"source": {}}, "source needs a file, a url, or a package"),
@@ -123,7 +128,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("changes", "message"), WRONG)
 def test_wrong_manifests_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
-    assert len(WRONG) == 27
+    assert len(WRONG) == 29
     with pytest.raises(ManifestError, match=message) as caught:
         load_manifest(write(tmp_path, **changes))
     assert caught.value.code == "bad_manifest"
@@ -166,7 +171,7 @@ rates = st.floats(1e-9, 1)
 thresholds = st.builds(Threshold, numbers, rates, st.integers(1, 10**9), rates, rates, texts, st.none() | rates)
 calibrations = st.builds(
     ScoreCalibration,
-    score=st.sampled_from(["cosine", "cosine+mirror"]),
+    score=st.sampled_from(["cosine", "cosine+mirror", "cosine+frontal/1/20-60/1/1"]),
     detector=texts,
     weight=st.none() | numbers,
     bias=st.none() | numbers,

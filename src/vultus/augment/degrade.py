@@ -6,13 +6,19 @@ deterministic.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
 from vultus._export import export
+from vultus.augment import coding
+from vultus.augment.blurring import gaussian_blur
+from vultus.augment.geometric import about_map, warped
+from vultus.augment.lighting import directional_light
+from vultus.augment.occluding import cover
 from vultus.augment.pose import yaw
+from vultus.augment.sensing import sensor_noise
 from vultus.errors import BadArgument
 from vultus.types import Faces, UInt8Array
 
@@ -21,67 +27,42 @@ Degradation = Callable[[UInt8Array, Faces, int], UInt8Array]
 
 def blur(pixels: UInt8Array, face: Faces, severity: int) -> UInt8Array:
     """Gaussian blur; sigma in shares of the distance between the eyes: 0.03, 0.06, 0.1, 0.15, 0.22."""
-    sigma = (0.03, 0.06, 0.1, 0.15, 0.22)[severity - 1] * _eyes(face)
-    blurred: UInt8Array = cv2.GaussianBlur(pixels, (0, 0), max(sigma, 0.1))
-    return blurred
+    return gaussian_blur(pixels, max((0.03, 0.06, 0.1, 0.15, 0.22)[severity - 1] * _eyes(face), 0.1))
 
 
 def low_resolution(pixels: UInt8Array, face: Faces, severity: int) -> UInt8Array:
     """Scaled down so that the eyes are 24, 16, 12, 9 or 7 pixels apart, and up again."""
-    factor = (24, 16, 12, 9, 7)[severity - 1] / _eyes(face)
-    if factor >= 1:
-        return pixels
-    height, width = pixels.shape[:2]
-    small = cv2.resize(
-        pixels, (max(1, round(width * factor)), max(1, round(height * factor))), interpolation=cv2.INTER_AREA
-    )
-    restored: UInt8Array = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return restored
+    return coding.low_resolution(pixels, min(1.0, (24, 16, 12, 9, 7)[severity - 1] / _eyes(face)))
 
 
 def jpeg(pixels: UInt8Array, face: Faces, severity: int) -> UInt8Array:
     """JPEG of quality 40, 20, 12, 8 or 5, at a scale at which the eyes are 40 pixels apart."""
-    quality = (40, 20, 12, 8, 5)[severity - 1]
-    height, width = pixels.shape[:2]
-    factor = min(1.0, 40 / _eyes(face))
-    small = cv2.resize(
-        pixels, (max(1, round(width * factor)), max(1, round(height * factor))), interpolation=cv2.INTER_AREA
-    )
-    _, coded = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    damaged = cv2.resize(cv2.imdecode(coded, cv2.IMREAD_COLOR), (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(damaged[..., ::-1])
+    return coding.jpeg(pixels, (40, 20, 12, 8, 5)[severity - 1], scale=min(1.0, 40 / _eyes(face)))
 
 
 def dark(pixels: UInt8Array, face: Faces, severity: int) -> UInt8Array:
     """Light reduced to a share of 0.35, 0.2, 0.12, 0.07 or 0.04, with the noise of a sensor (Poisson, 8 electrons read)."""
-    share = (0.35, 0.2, 0.12, 0.07, 0.04)[severity - 1]
-    rng = np.random.default_rng(severity)
-    electrons = (pixels / 255.0) ** 2.2 * 4000 * share
-    seen = electrons + rng.standard_normal(pixels.shape) * np.sqrt(electrons + 64)
-    signal = np.clip(seen / 4000, 0, 1) ** (1 / 2.2) * 255
-    return np.asarray(np.rint(signal), dtype=np.uint8)
+    return sensor_noise(pixels, severity, exposure=(0.35, 0.2, 0.12, 0.07, 0.04)[severity - 1], gain=1.0)
+
+
+def light(pixels: UInt8Array, face: Faces, severity: int) -> UInt8Array:
+    """A lamp 60 degrees to the left gives 40, 60, 75, 90 or 100 percent of the light."""
+    share = (0.4, 0.6, 0.75, 0.9, 1.0)[severity - 1]
+    return directional_light(pixels, face.landmarks[0], azimuth=-math.pi / 3, strength=share)
 
 
 def occlusion(pixels: UInt8Array, face: Faces, severity: int) -> UInt8Array:
     """A grey bar that rises from the chin over 20, 30, 40, 50 or 60 percent of the face's height, as a mask does."""
     share = (0.2, 0.3, 0.4, 0.5, 0.6)[severity - 1]
     x0, y0, x1, y1 = (round(float(v)) for v in face.boxes[0])
-    covered = pixels.copy()
-    top = round(y1 - share * (y1 - y0))
-    covered[max(0, top) : max(0, y1), max(0, x0) : max(0, x1)] = (118, 122, 128)
-    return covered
+    return cover(pixels, [[x0, round(y1 - share * (y1 - y0)), x1, y1]], [(118, 122, 128)])
 
 
 def rotation(pixels: UInt8Array, face: Faces, severity: int) -> UInt8Array:
     """Turned in the picture's plane about the face by 10, 20, 30, 45 or 60 degrees."""
-    angle = (10, 20, 30, 45, 60)[severity - 1]
-    x, y = (float(v) for v in (face.boxes[0, :2] + face.boxes[0, 2:]) / 2)
-    turn = cv2.getRotationMatrix2D((x, y), angle, 1.0)
-    height, width = pixels.shape[:2]
-    turned: UInt8Array = cv2.warpAffine(
-        pixels, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
-    return turned
+    angle = math.radians((10, 20, 30, 45, 60)[severity - 1])
+    middle = (face.boxes[0, :2] + face.boxes[0, 2:]).astype(np.float64) / 2
+    return warped(pixels, about_map(middle, angle, 1.0), (pixels.shape[0], pixels.shape[1]), "reflect")
 
 
 def _eyes(face: Faces) -> float:
@@ -93,6 +74,7 @@ DEGRADATIONS: dict[str, Degradation] = {
     "low_resolution": low_resolution,
     "jpeg": jpeg,
     "dark": dark,
+    "light": light,
     "occlusion": occlusion,
     "rotation": rotation,
     "yaw": yaw,

@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Look inside a network.", no_args_is_help=True)
     group.command("rf")(receptive_fields)
     group.command("bias")(bias)
+    group.command("margins")(margins)
     app.add_typer(group, name="analyze")
 
 
@@ -126,6 +127,42 @@ def bias(model: Network, size: Size = None, json: Json = False) -> int:
         "numbers"
     )
     return OK
+
+
+def margins(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the pictures and the JSON.")],
+    loss: Annotated[
+        list[str] | None, typer.Option("--loss", help="Name of a loss, such as arcface; may be repeated. Default: all.")
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="Option of the one loss, such as margin=0.3; may be repeated.")
+    ] = None,
+    angle: Annotated[float, typer.Option("--angle", help="Degrees between the class centres.")] = 90.0,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            "--features", help="Train features of two numbers too, on: digits, generated:8x60, or a data set's path."
+        ),
+    ] = None,
+    identities: Annotated[int, typer.Option("--identities", min=2, help="Of a data set, those with most photos.")] = 8,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over what the features are trained on.")] = 30,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of that training.")] = 0,
+    json: Json = False,
+) -> int:
+    """Decision boundaries and margins of the losses, drawn in the plane and on the sphere, and by formula."""
+    from vultus.cli.margins import explore
+
+    return explore(
+        out,
+        losses=loss,
+        options=options or [],
+        degrees=angle,
+        features=features,
+        identities=identities,
+        epochs=epochs,
+        seed=seed,
+        json=json,
+    )
 
 
 def _pair(values: tuple[float, float]) -> str:

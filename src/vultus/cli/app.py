@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from vultus.cli import analyze, calibrate, cluster, conformance, demo, evaluate, gallery, models, photos, system, train
+from vultus.cli import (
+    analyze,
+    augment,
+    calibrate,
+    cluster,
+    conformance,
+    demo,
+    evaluate,
+    gallery,
+    models,
+    photos,
+    system,
+    train,
+)
 from vultus.cli.output import FAILED, print_json, warn
 from vultus.errors import VultusError
 
@@ -19,7 +32,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (photos, gallery, cluster, evaluate, calibrate, conformance, models, demo, system, train, analyze):
+for _module in (
+    photos,
+    gallery,
+    cluster,
+    evaluate,
+    calibrate,
+    conformance,
+    models,
+    demo,
+    system,
+    train,
+    analyze,
+    augment,
+):
     _module.register(app)
 
 

@@ -31,31 +31,33 @@ class Cell:
     right: bool | None
 
 
-def contact_sheet(cells: Sequence[Cell], *, title: str, columns: int = 6) -> Image.Image:
-    """The sheet as a picture."""
+def contact_sheet(cells: Sequence[Cell], *, title: str, columns: int = 6, side: int = _SIDE) -> Image.Image:
+    """The sheet as a picture; each cell shows a square of that side."""
     columns = min(columns, max(1, len(cells)))
     rows = -(-len(cells) // columns)
-    width = columns * (_SIDE + _GAP) + _GAP
-    sheet = Image.new("RGB", (max(width, 620), 56 + rows * (_SIDE + _TEXT + _GAP)), _PAPER)
+    width = columns * (side + _GAP) + _GAP
+    sheet = Image.new("RGB", (max(width, 620), 56 + rows * (side + _TEXT + _GAP)), _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((_GAP, 18), title, fill=_INK, font=ImageFont.load_default(19))
     font = ImageFont.load_default(14)
     for i, cell in enumerate(cells):
-        x, y = _GAP + (i % columns) * (_SIDE + _GAP), 56 + (i // columns) * (_SIDE + _TEXT + _GAP)
-        sheet.paste(_thumbnail(cell), (x, y))
+        x, y = _GAP + (i % columns) * (side + _GAP), 56 + (i // columns) * (side + _TEXT + _GAP)
+        sheet.paste(_thumbnail(cell, side), (x, y))
         colour = _INK if cell.right is None else _RIGHT if cell.right else _WRONG
         for line, text in enumerate(cell.caption.split("\n")[:2]):
-            draw.text((x, y + _SIDE + 3 + 17 * line), _fitted(text, font, draw), fill=colour, font=font)
+            draw.text((x, y + side + 3 + 17 * line), _fitted(text, font, draw, side), fill=colour, font=font)
     return sheet
 
 
-def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, draw: ImageDraw.ImageDraw) -> str:
-    while len(text) > 4 and draw.textlength(text, font=font) > _SIDE:
+def _fitted(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, draw: ImageDraw.ImageDraw, side: int
+) -> str:
+    while len(text) > 4 and draw.textlength(text, font=font) > side:
         text = text[:-2].rstrip() + "…"
     return text
 
 
-def _thumbnail(cell: Cell) -> Image.Image:
+def _thumbnail(cell: Cell, shown: int) -> Image.Image:
     """The middle of the picture about the face, square, with the face's box and landmarks."""
     height, width = cell.pixels.shape[:2]
     side = min(height, width)
@@ -66,10 +68,10 @@ def _thumbnail(cell: Cell) -> Image.Image:
     x0 = int(np.clip(cx - side / 2, 0, width - side))
     y0 = int(np.clip(cy - side / 2, 0, height - side))
     part = Image.fromarray(cell.pixels[y0 : y0 + side, x0 : x0 + side])
-    view = part.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    view = part.resize((shown, shown), Image.Resampling.LANCZOS)
     if cell.face is not None:
         draw = ImageDraw.Draw(view)
-        scale = _SIDE / side
+        scale = shown / side
         box = [(float(v) - o) * scale for v, o in zip(cell.face.boxes[0], (x0, y0, x0, y0), strict=True)]
         draw.rectangle(box, outline=_MARK, width=2)
         for x, y in cell.face.landmarks[0]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vultus.cli import train_networks
 from vultus.cli.output import FAILED, OK, Json, console, print_json, progress, table, warn
 from vultus.cli.train_prepare import check, prepare
 from vultus.errors import ExtraMissing
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
     group.command("resume")(resume)
     group.command("export")(export)
     group.command("overfit")(overfit)
+    train_networks.register(group)
     app.add_typer(group, name="train")
 
 

@@ -71,4 +71,33 @@ def centerface(outputs: Outputs, size: tuple[int, int], score: float) -> list[Fa
     return list(starmap(decode, ((i, *np.nonzero(cells >= score)) for i, cells in enumerate(heat))))
 
 
-DECODERS: dict[str, Decoder] = {"yunet": yunet, "centerface": centerface}
+def pyramid(outputs: Outputs, size: tuple[int, int], score: float) -> list[Faces]:
+    """The detector that `vultus.train.detector` exports: anchor-free, on grids of stride 8, 16 and 32.
+
+    A cell's box is an offset of its middle and a log size, in units of the stride; its landmarks are in units of the box,
+    from the middle of the box.
+
+    Args:
+        outputs: score_s (n, 1, h, w), box_s (n, 4, h, w) and points_s (n, 10, h, w) for each stride s.
+        size: (height, width) of the input.
+        score: cells below it are dropped.
+    """
+    pictures, boxes, points, scores = [], [], [], []
+    for stride in (8, 16, 32):
+        heat = outputs[f"score_{stride}"][:, 0]
+        picture, row, column = np.nonzero(heat >= score)
+        raw = outputs[f"box_{stride}"][picture, :, row, column]
+        middle = (np.stack([column, row], axis=1) + 0.5 + raw[:, :2]) * stride
+        sides = np.exp(np.minimum(raw[:, 2:], 6.0)) * stride
+        landmarks = outputs[f"points_{stride}"][picture, :, row, column].reshape(-1, 5, 2)
+        pictures.append(picture)
+        boxes.append(np.concatenate([middle - sides / 2, middle + sides / 2], axis=1))
+        points.append(landmarks * sides[:, None] + middle[:, None])
+        scores.append(heat[picture, row, column])
+    own, rows = np.concatenate(pictures), np.concatenate(boxes).astype(np.float32)
+    places, certain = np.concatenate(points).astype(np.float32), np.concatenate(scores)
+    count = len(outputs["score_8"])
+    return [Faces(rows[own == i], places[own == i], certain[own == i]) for i in range(count)]
+
+
+DECODERS: dict[str, Decoder] = {"yunet": yunet, "centerface": centerface, "pyramid": pyramid}

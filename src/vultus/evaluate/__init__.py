@@ -66,6 +66,7 @@ from vultus.evaluate.report.people import pairs_of_people
 from vultus.evaluate.report.severity_plot import plot_severity
 from vultus.evaluate.report.system import Evaluated, system_facts
 from vultus.evaluate.report.write import write_report
+from vultus.evaluate.restoration import RestorationCell, RestorationResult, measure_restoration
 from vultus.evaluate.run import lfw
 from vultus.evaluate.search_rates import SearchRate
 from vultus.evaluate.severity import SeverityCell, SeverityResult, measure_severity
@@ -105,6 +106,8 @@ __all__ = [
     "RatioCheck",
     "RatioFit",
     "Reliability",
+    "RestorationCell",
+    "RestorationResult",
     "Roc",
     "ScoreHistogram",
     "SearchLists",
@@ -161,6 +164,7 @@ __all__ = [
     "measure_gallery_growth",
     "measure_groups",
     "measure_open_set",
+    "measure_restoration",
     "measure_search_lists",
     "measure_severity",
     "measure_transfer",

@@ -161,13 +161,13 @@ def measure_severity(
         NoThreshold: none was measured for one of the rates.
         TooFewComparisons: no mated pair, or pairs of a single subject.
     """
-    wanted = _checked(factors, severities, most)
+    wanted = checked_factors(factors, severities, most)
     limits = dict(thresholds) if thresholds is not None else {r: recognizer.threshold(fmr=r).value for r in rates}
-    chosen = _mated(data, most, seed)
+    chosen = drawn_mated(data, most, seed)
     first_files, first = np.unique([data.files[i] for i in chosen.first], return_inverse=True)
     second_files, second = np.unique([data.files[i] for i in chosen.second], return_inverse=True)
     untouched = extract(first_files.tolist(), recognizer, policy=policy, cache=cache, progress=progress)
-    seconds, faces = _located(second_files.tolist(), recognizer, policy, progress)
+    seconds, faces = located(second_files.tolist(), recognizer, policy, progress)
     harmed = _harmed(seconds, faces, recognizer, wanted, policy, progress)
     failures = {**_reasons(untouched), **_reasons(seconds)}
     cells = []
@@ -195,7 +195,7 @@ class _Mated:
     notes: tuple[str, ...]
 
 
-def _checked(factors: Sequence[str], severities: Sequence[int], most: int) -> tuple[tuple[str, int], ...]:
+def checked_factors(factors: Sequence[str], severities: Sequence[int], most: int) -> tuple[tuple[str, int], ...]:
     """Every factor with every severity."""
     for factor in factors:
         if factor not in FACTORS:
@@ -207,7 +207,7 @@ def _checked(factors: Sequence[str], severities: Sequence[int], most: int) -> tu
     return tuple((f, s) for f in dict.fromkeys(factors) for s in sorted(set(severities)))
 
 
-def _mated(data: Pairs | People, most: int, seed: int) -> _Mated:
+def drawn_mated(data: Pairs | People, most: int, seed: int) -> _Mated:
     """At most so many mated pairs, those that are drawn in their order."""
     if isinstance(data, People):
         first, second = data.mated_pairs()
@@ -223,7 +223,7 @@ def _mated(data: Pairs | People, most: int, seed: int) -> _Mated:
     return _Mated(first, second, data.subjects[first], notes)
 
 
-def _located(
+def located(
     files: list[str], recognizer: Recognizer, policy: Policy, progress: Callable[[int], None] | None
 ) -> tuple[Extraction, list[Faces | None]]:
     """Templates of untouched photos, and the face in each to be harmed."""

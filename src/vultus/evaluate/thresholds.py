@@ -84,7 +84,7 @@ def measure_calibration(
         ratio = fit_logistic(*_fitting_set(rows, usable, seed))
         weight, bias = ratio.weight, ratio.bias
     return ScoreCalibration(
-        score="cosine+mirror" if recognizer.mirror else "cosine",
+        score=recognizer.score_kind,
         detector=recognizer.detector.manifest.name,
         weight=weight,
         bias=bias,

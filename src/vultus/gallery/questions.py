@@ -109,9 +109,12 @@ class Questions(Opened):
         with self._engine.reading() as reads:
             return list(reads.templates(reads.subject_number(checked_text(subject_id, what="subject_id"))))
 
-    def subjects(self) -> Iterator[Subject]:
-        """All subjects in the order of their ids; read in portions, between which changes may come."""
-        after = ""
+    def subjects(self, *, after: str = "") -> Iterator[Subject]:
+        """All subjects in the order of their ids; read in portions, between which changes may come.
+
+        Args:
+            after: begin with the first id that comes after this one.
+        """
         while True:
             with self._engine.reading() as reads:
                 page = list(reads.subjects(after=after, limit=_PAGE))

@@ -9,11 +9,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vultus.train import backbones, data, functional, heads, nn
+    from vultus.train import backbones, data, deepface, deepid, detector, functional, heads, nn, restoration, upsample
     from vultus.train.average import Ema
     from vultus.train.checkpoint import Checkpoint, open_checkpoint
     from vultus.train.config import Config
     from vultus.train.export import Exported, export_model
+    from vultus.train.exporting import Written
+    from vultus.train.fitting import Fitted
     from vultus.train.loop import Result, resume, run
     from vultus.train.overfitting import Overfit, overfit
     from vultus.train.schedule import rate_factor
@@ -25,10 +27,15 @@ __all__ = [
     "Ema",
     "Exported",
     "Figures",
+    "Fitted",
     "Overfit",
     "Result",
+    "Written",
     "backbones",
     "data",
+    "deepface",
+    "deepid",
+    "detector",
     "export_model",
     "functional",
     "heads",
@@ -36,8 +43,10 @@ __all__ = [
     "open_checkpoint",
     "overfit",
     "rate_factor",
+    "restoration",
     "resume",
     "run",
+    "upsample",
 ]
 
 _ROOMS = {
@@ -45,13 +54,26 @@ _ROOMS = {
     "vultus.train.checkpoint": ("Checkpoint", "open_checkpoint"),
     "vultus.train.config": ("Config",),
     "vultus.train.export": ("Exported", "export_model"),
+    "vultus.train.exporting": ("Written",),
+    "vultus.train.fitting": ("Fitted",),
     "vultus.train.loop": ("Result", "resume", "run"),
     "vultus.train.overfitting": ("Overfit", "overfit"),
     "vultus.train.schedule": ("rate_factor",),
     "vultus.train.validation": ("Figures",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
-_MODULES = ("backbones", "data", "functional", "heads", "nn")
+_MODULES = (
+    "backbones",
+    "data",
+    "deepface",
+    "deepid",
+    "detector",
+    "functional",
+    "heads",
+    "nn",
+    "restoration",
+    "upsample",
+)
 
 
 def __getattr__(name: str) -> object:

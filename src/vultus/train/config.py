@@ -111,6 +111,18 @@ class Config:
         return hashlib.sha256(json.dumps(self.facts(), sort_keys=True).encode()).hexdigest()[:16]
 
 
+def read_table(path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The table that a recipe states, with what it builds on, and overrides.
+
+    Raises:
+        BadRecipe: a file cannot be read or parsed, or an override is of another form.
+    """
+    table = _read(Path(path), depth=0)
+    for override in overrides:
+        table = _merged(table, _override(override))
+    return table
+
+
 def _read(path: Path, *, depth: int) -> dict[str, Any]:
     if depth > _DEEPEST:
         raise BadRecipe(f"{path}: recipes build on each other more than {_DEEPEST} deep; is there a circle?")

@@ -131,8 +131,20 @@ def trained_backbone(checkpoint: Checkpoint, config: Config) -> nn.Module:
     return backbone.eval()
 
 
-def to_onnx(module: nn.Module) -> bytes:
-    """A network from (n, 3, 112, 112) to (n, d) as an ONNX file, with n free.
+def to_onnx(
+    module: nn.Module,
+    *,
+    size: tuple[int, int] = _SIZE,
+    outputs: Sequence[str] = (_OUTPUT,),
+    multiple: int | None = None,
+) -> bytes:
+    """A network from (n, 3, h, w) to one output or several as an ONNX file, with n free.
+
+    Args:
+        module: the network.
+        size: (height, width) of the input.
+        outputs: their names.
+        multiple: h and w are free too, in multiples of this.
 
     Raises:
         ExtraMissing: the packages onnx and onnxscript are not installed.
@@ -144,6 +156,9 @@ def to_onnx(module: nn.Module) -> bytes:
     except ImportError as problem:
         raise ExtraMissing(f"the export needs {problem.name}: pip install 'vultus[train]'") from problem
     del onnxscript
+    free: dict[int, Any] = {0: torch.export.Dim("n", min=1)}
+    if multiple is not None:
+        free |= {2: multiple * torch.export.Dim("rows", min=1), 3: multiple * torch.export.Dim("columns", min=1)}
     silenced = logging.getLogger("torch.onnx")
     level = silenced.level
     silenced.setLevel(logging.ERROR)
@@ -152,10 +167,10 @@ def to_onnx(module: nn.Module) -> bytes:
             warnings.simplefilter("ignore")  # of torch's and onnxscript's own internals
             program: Any = torch.onnx.export(
                 module.eval().float(),
-                (torch.zeros(2, 3, *_SIZE),),
+                (torch.zeros(2, 3, *size),),
                 input_names=[_INPUT],
-                output_names=[_OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("n", min=1)},),
+                output_names=list(outputs),
+                dynamic_shapes=(free,),
                 dynamo=True,
                 external_data=False,
                 verbose=False,

@@ -234,7 +234,7 @@ class Augment:
     """What is done to the photos of a batch.
 
     Args:
-        policy: name, as `vultus.train.data.augment` knows it; "none" leaves them.
+        policy: name, as `vultus.train.data.augment` knows it, or a policy's file (.toml); "none" leaves them.
         options: of that policy.
     """
 

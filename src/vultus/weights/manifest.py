@@ -95,7 +95,7 @@ class Detection:
         smallest: size of faces, in pixels of the network's input, from which one pass finds them reliably.
     """
 
-    decoder: Literal["yunet", "centerface"]
+    decoder: Literal["yunet", "centerface", "pyramid"]
     score: float
     smallest: int
 
@@ -122,11 +122,25 @@ class Embedding:
 
 
 @dataclass(frozen=True, slots=True)
+class Restoration:
+    """What a restorer is for.
+
+    Args:
+        template: name of the landmark template that its crops are aligned to.
+        factors: what it was trained to repair, by the names of `vultus.augment.degrade`.
+    """
+
+    template: str
+    factors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreCalibration:
     """Thresholds and likelihood ratios for one kind of score.
 
     Args:
-        score: the kind: "cosine" of plain embeddings, or "cosine+mirror" of embeddings summed with the mirrored crop's.
+        score: the kind: "cosine" of plain embeddings, "cosine+mirror" of embeddings summed with the mirrored crop's, and
+            either with "+" and the name of a restoration; `Recognizer.score_kind`.
         detector: the detector that found the faces it was measured on.
         weight, bias: natural log-likelihood ratio = weight * score + bias.
         data: what the two were fitted on.
@@ -134,13 +148,18 @@ class ScoreCalibration:
         searches: measured false positive identification rates.
     """
 
-    score: Literal["cosine", "cosine+mirror"]
+    score: str
     detector: str
     weight: float | None = None
     bias: float | None = None
     data: str | None = None
     thresholds: tuple[Threshold, ...] = ()
     searches: tuple[SearchThreshold, ...] = ()
+
+    def __post_init__(self) -> None:
+        first, *rest = self.score.split("+")
+        if first != "cosine" or not all(rest):
+            raise ValueError(f'score is {self.score!r}; expected "cosine", with "+mirror" or a restoration after it')
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,19 +185,20 @@ class Manifest:
 
     Args:
         name: short name, unique among manifests.
-        task: "detect" or "embed".
+        task: "detect", "embed" or "restore".
         sha256: of the weights file, checked before use.
         folder: where the manifest was read from; files are relative to it.
     """
 
     name: str
-    task: Literal["detect", "embed"]
+    task: Literal["detect", "embed", "restore"]
     sha256: str
     licence: Licence
     source: Source
     input: Input
     detection: Detection | None = None
     embedding: Embedding | None = None
+    restoration: Restoration | None = None
     known_answer: KnownAnswer | None = None
     calibration: tuple[ScoreCalibration, ...] = ()
     folder: str | None = field(default=None, compare=False)
@@ -188,13 +208,12 @@ class Manifest:
             raise ValueError(f"sha256 {self.sha256!r} is not 64 hexadecimal digits")
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", self.name):
             raise ValueError(f"name {self.name!r} must be lower-case letters, digits, '.', '_' or '-'")
-        needed = self.detection if self.task == "detect" else self.embedding
-        if needed is None:
-            raise ValueError(
-                f"task {self.task!r} needs a table [{'detection' if self.task == 'detect' else 'embedding'}]"
-            )
-        if self.task == "embed" and self.input.size is None:
-            raise ValueError("an embedder needs input.size, the (height, width) of its crops")
+        name = {"detect": "detection", "embed": "embedding", "restore": "restoration"}[self.task]
+        if getattr(self, name) is None:
+            raise ValueError(f"task {self.task!r} needs a table [{name}]")
+        if self.task != "detect" and self.input.size is None:
+            what = "an embedder" if self.task == "embed" else "a restorer"
+            raise ValueError(f"{what} needs input.size, the (height, width) of its crops")
 
     @property
     def id(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 import torch
 
 from vultus.augment import DEGRADATIONS
-from vultus.errors import BadArgument
-from vultus.train.data import Augment, Augmented, DrawnFaces, InMemory, draw_face, policy
+from vultus.errors import BadArgument, BadPolicy
+from vultus.train.data import Augment, Augmented, ByPolicy, DrawnFaces, InMemory, draw_face, policy
 from vultus.train.data.augment import POLICIES
 from vultus.types import UInt8Array
 
@@ -198,3 +199,34 @@ def test_the_photos_of_a_set_differ_in_their_changes() -> None:
     turned = [not torch.equal(mirrored[i][0], same[i][0]) for i in range(12)]
     assert 0 < sum(turned) < 12
     assert all(torch.equal(mirrored[i][0], same[i][0].flip(2)) for i in range(12) if turned[i])
+
+
+# --- policies of vultus.augment ------------------------------------------------------------------------------------------
+
+
+def test_a_policy_of_a_file_is_taken(tmp_path: Path, faces: InMemory, face: UInt8Array) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        '[[steps]]\noperation = "mask"\nseverity = [4, 4]\n\n[[steps]]\noperation = "mirror"\nchance = 0.5\n'
+    )
+    made = policy(str(path))
+    assert isinstance(made, ByPolicy)
+    before = face.copy()
+    drawn = [made(face, rng(i)) for i in range(6)]
+    assert len({d.tobytes() for d in drawn}) > 1
+    assert all(np.array_equal(d, made(face, rng(i))) for i, d in enumerate(drawn))
+    assert all(np.abs(d[80:100].astype(int) - face[80:100]).mean() > 5 for d in drawn)  # a mask lies over the mouth
+    assert all(np.abs(d[45:50].astype(int) - face[45:50]).mean() < 40 for d in drawn)
+    assert np.array_equal(face, before)
+    dataset = Augmented(faces, made, seed=2)
+    first = dataset[0][0]
+    assert torch.equal(first, dataset[0][0])
+    dataset.set_epoch(1)
+    assert not torch.equal(first, dataset[0][0])
+
+
+def test_a_file_has_no_options_and_must_be_one(tmp_path: Path) -> None:
+    with pytest.raises(BadPolicy, match="cannot read the policy"):
+        policy(str(tmp_path / "none.toml"))
+    with pytest.raises(BadArgument, match="options belong into it, got turn"):
+        policy("none.toml", {"turn": 3})

@@ -2,5 +2,6 @@
 
 from vultus.train.backbones.layers import conv_bn, linear_bn
 from vultus.train.backbones.names import BACKBONES, build
+from vultus.train.backbones.resizing import Resample
 
-__all__ = ["BACKBONES", "build", "conv_bn", "linear_bn"]
+__all__ = ["BACKBONES", "Resample", "build", "conv_bn", "linear_bn"]

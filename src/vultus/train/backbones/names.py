@@ -12,6 +12,8 @@ from torch import nn
 
 from vultus._export import export
 from vultus.errors import BadArgument
+from vultus.train.backbones.deepface.network import DeepFace
+from vultus.train.backbones.deepid.network import DEEPID2, DeepID
 from vultus.train.backbones.from_timm import FromTimm
 from vultus.train.backbones.iresnet import DEPTHS, IResNet
 from vultus.train.backbones.mobilefacenet import MobileFaceNet
@@ -22,6 +24,10 @@ _TIMM = "timm:"
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     **{f"iresnet{depth}": partial(IResNet, blocks=blocks) for depth, blocks in DEPTHS.items()},
+    "deepface": DeepFace,
+    "deepface_small": partial(DeepFace, side=64, channels=(16, 16, 16, 16, 16), kernels=(7, 5, 5, 5, 3)),
+    "deepid": DeepID,
+    "deepid2": partial(DeepID, size=DEEPID2),
     "mobilefacenet": MobileFaceNet,
     "small": Small,
     **{f"vit_{size}": partial(ViT, width=width, depth=depth) for size, (width, depth) in SIZES.items()},
@@ -35,8 +41,9 @@ def build(name: str, *, dim: int = 512, **options: Any) -> nn.Module:
     Args:
         name: one of `BACKBONES`, or "timm:" and the name of a network of the timm package.
         dim: length of the feature.
-        options: of the network. IResNet: dropout. ViT: patch, drop_path, mask. small: width, blocks. timm: what
-            `timm.create_model` takes.
+        options: of the network. deepface: side, channels, kernels, dropout, view, start; deepface_small: dropout, view, start.
+            deepid: patch, size, channels, dropout; deepid2: the same without size. IResNet: dropout.
+            ViT: patch, drop_path, mask. small: width, blocks. timm: what `timm.create_model` takes.
 
     Returns:
         a module that takes (n, 3, 112, 112) float RGB in [-1, 1] and gives (n, dim), not of unit length. Its parameters

@@ -1,7 +1,7 @@
 """Data to train on: aligned faces from folders, shards, tars and RecordIO, in batches, with augmentation."""
 
 from vultus.train.data import samplers
-from vultus.train.data.augment import Augment, Augmented, policy
+from vultus.train.data.augment import Augment, Augmented, ByPolicy, policy
 from vultus.train.data.dataset import Dataset, to_input, to_tensor
 from vultus.train.data.folder import Folder
 from vultus.train.data.judging import Preparation
@@ -18,6 +18,7 @@ from vultus.train.data.views import InMemory, Subset, Tolerant
 __all__ = [
     "Augment",
     "Augmented",
+    "ByPolicy",
     "Dataset",
     "DrawnFaces",
     "Folder",

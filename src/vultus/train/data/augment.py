@@ -1,7 +1,8 @@
 """One photo to many: random changes of aligned faces that leave the identity as it is.
 
-Each change of each photo in each epoch follows from (seed, epoch, number of the photo) alone: not from the batch, the
-process or the number of workers that it is made in.
+`Augment` is a short way to say what most trainings need. The changes themselves are those of `vultus.augment`, whose policies
+say more and are taken as well. Each change of each photo in each epoch follows from (seed, epoch, number of the photo) alone:
+not from the batch, the process or the number of workers that it is made in.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 from vultus._export import export
 from vultus.align import TEMPLATES
-from vultus.augment import DEGRADATIONS, degrade
+from vultus.augment import DEGRADATIONS, Policy, adjust, cover, degrade, low_resolution
+from vultus.augment.geometric import about_map, warped
 from vultus.errors import BadArgument
 from vultus.tables import from_table
 from vultus.train.data.dataset import SIDE, Dataset
@@ -31,7 +32,7 @@ _FACE = Faces(
     TEMPLATES["arcface-112"].astype(np.float32)[None],
     np.ones(1, dtype=np.float32),
 )
-_RESIZED = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA)
+_RESIZED = ("nearest", "linear", "cubic", "area")
 _CHANCES = ("mirror", "colour", "grey", "low_resolution", "harm", "erase")
 
 
@@ -102,7 +103,7 @@ class Augment:
         if self.colour and rng.random() < self.colour:
             pixels = _coloured(pixels, rng, self.colour_range)
         if self.grey and rng.random() < self.grey:
-            pixels = _faded(pixels, 0.0)
+            pixels = adjust(np.ascontiguousarray(pixels), saturation=0.0)
         if self.low_resolution and rng.random() < self.low_resolution:
             pixels = _resized(pixels, rng, self.smallest)
         if self.harm and rng.random() < self.harm:
@@ -132,17 +133,35 @@ POLICIES: dict[str, Augment] = {
 }
 
 
+@export("vultus.train.data.ByPolicy")
+@dataclass(frozen=True, slots=True)
+class ByPolicy:
+    """A policy of `vultus.augment`, applied to aligned faces."""
+
+    policy: Policy
+
+    def __call__(self, pixels: UInt8Array, rng: np.random.Generator) -> UInt8Array:
+        """A changed copy of an aligned face, (112, 112, 3) uint8 RGB."""
+        return self.policy(np.ascontiguousarray(pixels), _FACE.landmarks[0], seed=int(rng.integers(1 << 62))).images
+
+
 @export("vultus.train.data.policy")
-def policy(name: str, options: Mapping[str, Any] | None = None) -> Augment:
-    """A named policy, changed where options say so.
+def policy(name: str, options: Mapping[str, Any] | None = None) -> Augment | ByPolicy:
+    """A named policy, changed where options say so, or one of `vultus.augment` from a file.
 
     Args:
-        name: "none", "mirror", "light" (small moves and colours) or "strong" (for small sets and poor photos).
-        options: fields of `Augment`, as a TOML table gives them.
+        name: "none", "mirror", "light" (small moves and colours) or "strong" (for small sets and poor photos); or a path
+            that ends in ".toml".
+        options: fields of `Augment`, as a TOML table gives them; a file has none.
 
     Raises:
         BadArgument: no such policy or option, or a value out of range.
+        BadPolicy: a file that cannot be read, or is no policy.
     """
+    if name.endswith(".toml"):
+        if options:
+            raise BadArgument(f"augmentation {name!r} is a file; options belong into it, got {', '.join(options)}")
+        return ByPolicy(Policy.load(name))
     if name not in POLICIES:
         near = difflib.get_close_matches(name, POLICIES, n=1)
         advice = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(POLICIES)}"
@@ -162,7 +181,7 @@ class Augmented(Dataset):
         seed: another seed gives other changes.
     """
 
-    def __init__(self, dataset: Dataset, augment: Augment, *, seed: int = 0) -> None:
+    def __init__(self, dataset: Dataset, augment: Augment | ByPolicy, *, seed: int = 0) -> None:
         super().__init__(dataset.labels, dataset.classes, name=dataset.name)
         self.dataset = dataset
         self.augment = augment
@@ -187,42 +206,29 @@ class Augmented(Dataset):
 def _moved(pixels: UInt8Array, rng: np.random.Generator, turn: float, zoom: float, shift: float) -> UInt8Array:
     """Turned, zoomed and shifted about the middle at once, so that pixels are interpolated once only."""
     drawn = rng.uniform(-1, 1, size=4)
-    angle, scale = math.radians(turn) * drawn[0], 1 + zoom * drawn[1]
-    a, b, middle = scale * math.cos(angle), scale * math.sin(angle), (SIDE - 1) / 2
-    x, y = shift * drawn[2:]
-    view = np.array([[a, b, middle * (1 - a - b) + x], [-b, a, middle * (1 + b - a) + y]])
-    moved: UInt8Array = cv2.warpAffine(
-        np.ascontiguousarray(pixels), view, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
-    return moved
+    view = about_map(np.full(2, (SIDE - 1) / 2), math.radians(turn) * drawn[0], 1 + zoom * drawn[1])
+    view[:, 2] += shift * drawn[2:]
+    return warped(np.ascontiguousarray(pixels), view, (SIDE, SIDE), "reflect")
 
 
 def _coloured(pixels: UInt8Array, rng: np.random.Generator, reach: float) -> UInt8Array:
-    """Other saturation, then contrast about the mean, brightness and a tint in one table for each channel."""
+    """Other saturation, then contrast about the mean, brightness and a tint."""
     saturation, contrast, brightness = 1 + reach * rng.uniform(-1, 1, size=3)
     tint = 1 + 0.3 * reach * rng.uniform(-1, 1, size=3)
-    pixels = _faded(pixels, saturation)
-    mean = pixels.mean()
-    levels = (np.arange(256)[:, None] - mean) * contrast + mean
-    table = np.clip(np.rint(levels * brightness * tint), 0, 255).astype(np.uint8)
-    coloured: UInt8Array = cv2.LUT(pixels, table[None])
-    return coloured
-
-
-def _faded(pixels: UInt8Array, saturation: float) -> UInt8Array:
-    """Each pixel moved from its luma by a factor: 0 takes the colours away."""
-    share = (1 - saturation) * np.array([0.299, 0.587, 0.114])
-    mixed: UInt8Array = cv2.transform(np.ascontiguousarray(pixels), np.eye(3) * saturation + share)
-    return mixed
+    return adjust(
+        np.ascontiguousarray(pixels),
+        brightness=brightness,
+        contrast=contrast,
+        saturation=saturation,
+        gains=(tint[0], tint[1], tint[2]),
+    )
 
 
 def _resized(pixels: UInt8Array, rng: np.random.Generator, smallest: int) -> UInt8Array:
     """Made small and large again, each in a way of its own."""
     side = round(math.exp(rng.uniform(math.log(smallest), math.log(SIDE))))
     down, up = rng.choice(len(_RESIZED)), rng.choice(len(_RESIZED) - 1)
-    small = cv2.resize(np.ascontiguousarray(pixels), (side, side), interpolation=_RESIZED[down])
-    large: UInt8Array = cv2.resize(small, (SIDE, SIDE), interpolation=_RESIZED[up])
-    return large
+    return low_resolution(np.ascontiguousarray(pixels), side / SIDE, down=_RESIZED[down], up=_RESIZED[up])
 
 
 def _erased(pixels: UInt8Array, rng: np.random.Generator, most: float) -> UInt8Array:
@@ -230,7 +236,6 @@ def _erased(pixels: UInt8Array, rng: np.random.Generator, most: float) -> UInt8A
     area = rng.uniform(0.02, most) * SIDE * SIDE
     aspect = math.exp(rng.uniform(-math.log(3), math.log(3)))
     height, width = (min(SIDE, round(math.sqrt(area * r))) for r in (aspect, 1 / aspect))
-    top, left = rng.integers(SIDE - height + 1), rng.integers(SIDE - width + 1)
-    covered = pixels.copy()
-    covered[top : top + height, left : left + width] = rng.integers(0, 256, size=3)
-    return covered
+    top, left = int(rng.integers(SIDE - height + 1)), int(rng.integers(SIDE - width + 1))
+    red, green, blue = rng.integers(0, 256, size=3).tolist()
+    return cover(pixels, [[left, top, left + width, top + height]], [(red, green, blue)])

@@ -1,0 +1,19 @@
+"""Many to one: harmed, turned or unevenly lit faces brought back towards a canonical view."""
+
+from vultus.restore.frontal import Frontal
+from vultus.restore.lighting import LIGHTING, balance, equalise, self_quotient, tan_triggs
+from vultus.restore.restorer import Restorer
+from vultus.restore.ways import AugmentedViews, Learned, Light
+
+__all__ = [
+    "LIGHTING",
+    "AugmentedViews",
+    "Frontal",
+    "Learned",
+    "Light",
+    "Restorer",
+    "balance",
+    "equalise",
+    "self_quotient",
+    "tan_triggs",
+]

@@ -1,0 +1,1 @@
+"""DeepFace's network, its locally connected layers and what it is shown."""

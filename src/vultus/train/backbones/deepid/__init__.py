@@ -1,0 +1,1 @@
+"""The network of DeepID and the patches of the face that it looks at; `vultus.train.deepid` publishes them."""

@@ -1,0 +1,134 @@
+"""What does a restorer's recipe say? TOML to a frozen `Config`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vultus._export import export
+from vultus.augment import DEGRADATIONS
+from vultus.errors import BadRecipe
+from vultus.tables import from_table, to_table
+from vultus.train.config import read_table
+from vultus.train.exporting import Terms
+from vultus.train.fitting import Fit, Recipe
+from vultus.train.sections import Average, Optimizer, Schedule
+from vultus.train.upsample import Way
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Which faces, and how they are harmed.
+
+    Args:
+        train: what `vultus.train.data.open_dataset` takes: folder of people, prepared shards, "generated:8x10".
+        hold_out: share of the people kept out of training, on which PSNR and SSIM are measured.
+        factors: of `vultus.augment.degrade`; each harmed face has one, drawn with its severity.
+        untouched: share of faces that are not harmed.
+        twice: share of harmed faces with a second factor on top.
+        jitter: how unsurely a harmed face is aligned, in pixels.
+    """
+
+    train: str
+    hold_out: float = 0.1
+    factors: tuple[str, ...] = ("low_resolution", "dark", "occlusion", "yaw")
+    untouched: float = 0.1
+    twice: float = 0.15
+    jitter: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("hold_out", "untouched", "twice"):
+            if not 0 <= getattr(self, name) <= 0.9:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 to 0.9")
+        if not 0 <= self.jitter <= 20:
+            raise ValueError(f"jitter is {self.jitter}; expected 0 to 20 pixels")
+        odd = [f for f in self.factors if f not in DEGRADATIONS]
+        if odd or not self.factors:
+            raise ValueError(f"factors is {list(self.factors)}; expected some of {', '.join(DEGRADATIONS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The network.
+
+    Args:
+        width: maps of the first level.
+        upsampling: how the decoder makes maps larger.
+    """
+
+    width: int = 8
+    upsampling: Way = "bilinear"
+
+    def __post_init__(self) -> None:
+        if self.width < 4:
+            raise ValueError(f"width is {self.width}; expected at least 4")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The parts of the loss.
+
+    Args:
+        pixels: factor of the mean absolute difference to the true view, in units of half the range.
+        identity: factor of one minus the cosine between the embeddings of the restored and the true view.
+        embedder: the frozen model that gives them, by name or manifest.
+        watched: share of each batch whose identity is looked at; that costs as much as the network itself.
+    """
+
+    pixels: float = 1.0
+    identity: float = 1.0
+    embedder: str = "sface-2021dec"
+    watched: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.pixels < 0 or self.identity < 0 or not self.pixels + self.identity:
+            raise ValueError(
+                f"pixels is {self.pixels} and identity {self.identity}; expected at least 0, and one above"
+            )
+        if not 0 < self.watched <= 1:
+            raise ValueError(f"watched is {self.watched}; expected above 0 and at most 1")
+
+
+@export("vultus.train.restoration.Config")
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that the training of a restorer depends on. See docs/restoration.md for each key."""
+
+    run: Fit
+    data: Data
+    model: Model = field(default_factory=Model)
+    loss: Weights = field(default_factory=Weights)
+    optimizer: Optimizer = field(default_factory=lambda: Optimizer(name="adamw", lr=1e-3, weight_decay=1e-2))
+    schedule: Schedule = field(default_factory=lambda: Schedule(warmup=3.0))
+    average: Average = field(default_factory=lambda: Average(decay=0.99))
+    export: Terms = field(default_factory=lambda: Terms(name="restorer"))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> Config:
+        """Read a recipe.
+
+        Args:
+            path: of the TOML file.
+            overrides: of the form "run.seed=3".
+
+        Raises:
+            BadRecipe: the file cannot be read or parsed, or a key or value is wrong; an unknown key names the nearest.
+        """
+        return cls.of(read_table(path, overrides=overrides), where=Path(path).name)
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any], *, where: str = "recipe") -> Config:
+        """The configuration that a parsed table states.
+
+        Raises:
+            BadRecipe: a key or value is wrong; an unknown key names the nearest.
+        """
+        return from_table(cls, table, where=where, error=BadRecipe)
+
+    def recipe(self) -> Recipe:
+        """What the loop needs of it."""
+        facts = {"width": self.model.width, "upsampling": self.model.upsampling}
+        return Recipe("restorer", self.run, self.optimizer, self.schedule, self.average, to_table(self), facts)
