@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,32 +23,24 @@ import vultus
 from vultus import evaluate, face3d, restore
 from vultus.errors import VultusError
 from vultus.evaluate import Pairs, RestorationResult
-from vultus.image import Photo
-from vultus.types import Faces, UInt8Array
+from vultus.recognizer import Restore
 
 FROM_YAW = math.radians(20)
-Way = Callable[[Photo, Faces, UInt8Array], UInt8Array]
 
 
-def on_crops(change: Callable[[UInt8Array], UInt8Array]) -> Way:
-    """A way that looks at the crop alone."""
-
-    def way(_photo: Photo, _face: Faces, crops: UInt8Array, /) -> UInt8Array:
-        return change(crops)
-
-    return way
-
-
-def ways_of(restorer: str | None) -> dict[str, Way]:
+def ways_of(restorer: str | None) -> dict[str, Restore]:
     """What is compared, by name."""
-    ways: dict[str, Way] = {
+    ways: dict[str, Restore] = {
         "frontal": restore.Frontal(),
         "frontal, half way": restore.Frontal(share=0.5),
         "frontal, no symmetry": restore.Frontal(symmetry=0.0),
+        "frontal beside the crop": restore.Beside(restore.Frontal()),
     }
-    ways |= {name: on_crops(change) for name, change in restore.LIGHTING.items()}
+    ways |= {name: restore.Light(name) for name in restore.LIGHTING}
+    ways |= {f"{name} beside the crop": restore.Beside(restore.Light(name)) for name in ("balance", "equalise")}
     if restorer is not None:
-        ways["restorer"] = on_crops(restore.Restorer.load(restorer, threads=1))
+        learned = restore.Learned(restore.Restorer.load(restorer, threads=1))
+        ways |= {"restorer": learned, "restorer beside the crop": restore.Beside(learned)}
     return ways
 
 
@@ -91,6 +82,8 @@ def main() -> None:
     parser.add_argument("--only", choices=["pose", "harmed"])
     parser.add_argument("--restorer")
     parser.add_argument("--most", type=int, default=400, help="mated pairs")
+    parser.add_argument("--factors", nargs="*", default=["low_resolution", "occlusion", "light", "yaw"])
+    parser.add_argument("--severities", nargs="*", type=int, default=[3, 5])
     parser.add_argument("--ways", nargs="*", help="names of the ways; all unless told otherwise")
     args = parser.parse_args()
     recognizer = vultus.Recognizer.load(threads=1)
@@ -102,7 +95,15 @@ def main() -> None:
             turned(data, recognizer), recognizer, ways, factors=(), most=100_000, policy="central"
         )
     if args.only != "pose":
-        found["harmed"] = evaluate.measure_restoration(data, recognizer, ways, most=args.most, policy="central")
+        found["harmed"] = evaluate.measure_restoration(
+            data,
+            recognizer,
+            ways,
+            factors=args.factors,
+            severities=args.severities,
+            most=args.most,
+            policy="central",
+        )
     for name, result in found.items():
         print(
             f"\n{name}: {result.protocol}, {result.pairs} mated pairs, {result.non_mated:,} others, {result.failures} failures"

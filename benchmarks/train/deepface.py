@@ -14,10 +14,9 @@ Prints a table in Markdown and writes table.md and table.json beside the runs.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -141,13 +140,12 @@ def main() -> None:
         a, b = unit[protocol.first], unit[protocol.second]
         report(view, "inner product", (a * b).sum(dim=1).numpy())
         terms = (a - b) ** 2 / (a + b).clamp_min(1e-12)
-        scores = crossed(folds, functools.partial(chi2_of, terms, mated))
-        report(view, "weighted chi-squared", scores)
+        scores = by_fold(folds, terms, mated)
+        report(view, "weighted chi-squared", tested(folds, scores))
         members.append(scores)
     if len(members) > 1:
-        held = np.stack(members, axis=1)
-        fused = crossed(folds, lambda kept: deepface.learned_fusion(held[kept], mated[kept])(held))
-        report(f"all {len(members)}", "weighted chi-squared", fused)
+        fused = np.stack([fused_of(scores, mated, folds != f) for f, scores in per_fold(folds, members)])
+        report(f"all {len(members)}", "weighted chi-squared", tested(folds, fused))
     shown = markdown(rows)
     gain = None
     if len(members) > 1:
@@ -166,19 +164,30 @@ def main() -> None:
     print(shown)
 
 
-def crossed(folds: IntArray, scores_of: Callable[[np.ndarray], Float64Array]) -> Float64Array:
-    """(n,) scores of each fold by what was learned on the others."""
-    result = np.zeros(len(folds))
+def by_fold(folds: IntArray, terms: torch.Tensor, mated: np.ndarray) -> Float64Array:
+    """(folds, n) scores of all pairs by weights that were learned without the pairs of a fold."""
+    rows = []
     for fold in np.unique(folds):
-        held = folds == fold
-        result[held] = scores_of(~held)[held]
-    return result
+        kept = torch.from_numpy(folds != fold)
+        weight, bias = deepface.fit_weights(terms[kept], torch.from_numpy(mated)[kept], cost=1.0)
+        rows.append((bias - terms @ weight).numpy())
+    return np.stack(rows)
 
 
-def chi2_of(terms: torch.Tensor, mated: np.ndarray, kept: np.ndarray) -> Float64Array:
-    """(n,) scores by weights that were learned on some pairs."""
-    weight, bias = deepface.fit_weights(terms[kept], torch.from_numpy(mated[kept]), cost=1.0)
-    return (bias - terms @ weight).numpy()
+def per_fold(folds: IntArray, members: list[Float64Array]) -> Iterator[tuple[int, Float64Array]]:
+    """Each fold, and the (n, k) scores of all pairs that saw none of its pairs."""
+    for i, fold in enumerate(np.unique(folds)):
+        yield int(fold), np.stack([m[i] for m in members], axis=1)
+
+
+def fused_of(scores: Float64Array, mated: np.ndarray, kept: np.ndarray) -> Float64Array:
+    """(n,) scores of the ensemble whose weights were learned on some pairs."""
+    return deepface.learned_fusion(scores[kept], mated[kept])(scores)
+
+
+def tested(folds: IntArray, scores: Float64Array) -> Float64Array:
+    """(n,) score of each pair by what was learned without its fold."""
+    return scores[np.unique(folds, return_inverse=True)[1], np.arange(len(folds))]
 
 
 def markdown(rows: list[dict[str, object]]) -> str:

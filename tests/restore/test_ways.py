@@ -15,7 +15,7 @@ from vultus.augment import Policy
 from vultus.errors import BadArgument, ModelMismatch, NoThreshold
 from vultus.image import Photo, open_photo
 from vultus.quality import measure_quality
-from vultus.restore import LIGHTING, AugmentedViews, Frontal, Learned, Light, Restorer, balance
+from vultus.restore import LIGHTING, AugmentedViews, Beside, Frontal, Learned, Light, Restorer, balance
 from vultus.types import Faces, UInt8Array
 
 POLICY = """
@@ -57,13 +57,14 @@ def test_a_learned_way_restores_what_is_not_good_enough(
 ) -> None:
     network, crop = cast("Restorer", Inverting()), crop // 5
     quality = float(measure_quality(crop, astronaut_face).overall[0])
-    alone = Learned(network, below=quality + 0.01, both=False)
-    np.testing.assert_array_equal(done(alone, astronaut, astronaut_face, crop), 255 - crop)
-    both = done(Learned(network, below=quality + 0.01), astronaut, astronaut_face, crop)
+    asked = Learned(network, below=quality + 0.01)
+    np.testing.assert_array_equal(done(asked, astronaut, astronaut_face, crop), 255 - crop)
+    both = done(Beside(asked), astronaut, astronaut_face, crop)
     np.testing.assert_array_equal(both, np.concatenate([crop, 255 - crop]))
+    assert done(Beside(Learned(network, below=quality - 1e-6)), astronaut, astronaut_face, crop) is crop
     assert done(Learned(network, below=quality - 1e-6), astronaut, astronaut_face, crop) is crop
-    assert alone.name != Learned(network).name
-    assert Learned(network).name == "inverting@0/1/both"
+    assert Learned(network).name == "inverting@0/1"
+    assert Beside(Learned(network, below=0.3)).name == "inverting@0/0.3/beside"
 
 
 def test_augmented_views_are_the_crop_and_the_copies_of_the_policy(

@@ -47,6 +47,7 @@ from vultus.evaluate.metrics import (
 )
 from vultus.evaluate.open_set import IdentificationResult, measure_open_set, measure_search_lists
 from vultus.evaluate.open_set_thresholds import GalleryGrowth, TransferResult, measure_gallery_growth, measure_transfer
+from vultus.evaluate.presentation_attack import AttackDetection, AttackRate, attack_detection
 from vultus.evaluate.protocol import Pairs, People, read_people
 from vultus.evaluate.protocols.bins import PackedPairs, PackedPhotos, extract_crops, read_bin
 from vultus.evaluate.protocols.cfp import read_cfp
@@ -77,6 +78,8 @@ from vultus.evaluate.verification import RatePoint, VerificationResult, measure_
 
 __all__ = [
     "AllPairs",
+    "AttackDetection",
+    "AttackRate",
     "ClusteringScore",
     "ConformanceCheck",
     "ConformanceResult",
@@ -126,6 +129,7 @@ __all__ = [
     "all_pairs",
     "all_pairs_tail",
     "at_threshold",
+    "attack_detection",
     "auc",
     "bcubed",
     "bootstrap_all_pairs",

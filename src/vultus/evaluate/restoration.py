@@ -1,8 +1,9 @@
 """Restoration: does a face that was mended before it is compared match better, and where does it match worse?
 
-Of each mated pair the first photo stays as it is and the second is harmed by one factor at a time, as in `severity`. Each
-harmed face is then embedded as it is, and once for each way to restore it. A way may move the scores of different people
-too, so each has the threshold of its own that gives the false match rate.
+Of each mated pair the first photo stays as it is and the second is harmed by one factor at a time, as in `severity`. All
+faces are then embedded as they are, and once for each way to restore: harmed and unharmed ones, as a system would that is
+loaded with it. A way moves the scores of different people too, so each has the threshold of its own that gives the false
+match rate.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from vultus.image import Photo, open_photo, read_image
 from vultus.recognizer import Recognizer, Sample
 from vultus.types import BoolArray, Faces, Float64Array, FloatArray, IntArray, UInt8Array
 
+_UNTOUCHED = ("none", 0)
 _KEPT = 60  # of the different-person scores, so many times those above the threshold are kept for the replicates
 
 
@@ -151,25 +153,27 @@ def measure_restoration(
         BadArgument: no such factor or severity, no way, a way that gives another shape, or an option out of range.
         TooFewComparisons: no mated pair, pairs of a single subject, or too few comparisons of different people for the rate.
     """
-    wanted = (("none", 0),) if not factors else (("none", 0), *checked_factors(factors, severities, most))
+    wanted = (_UNTOUCHED, *(checked_factors(factors, severities, most) if factors else ()))
     if not ways:
         raise BadArgument("ways is empty; expected at least one restoration")
     chosen = drawn_mated(data, most, seed)
     pairs = _Pairs.of(chosen.first, chosen.second, chosen.subjects, fmr)
-    first, _ = located([data.files[i] for i in pairs.first_files], recognizer, policy, progress)
-    second, faces = located([data.files[i] for i in pairs.second_files], recognizer, policy, progress)
-    made = _Made(recognizer, ways, len(pairs.second_files), wanted)
-    for i, face in enumerate(faces):
-        if face is not None:
-            made.add(i, read_image(second.files[i]), face, policy)
-        if progress is not None:
-            progress(1)
+    first = _made(data, pairs.first_files, recognizer, ways, (_UNTOUCHED,), policy, progress)
+    second = _made(data, pairs.second_files, recognizer, ways, wanted, policy, progress)
     cells = []
     for which in wanted:
-        plain = _Scores.of(first.rows, first.enrolled, made.rows[(*which, "")], made.found[which], pairs)
-        for way in ways:
-            mended = _Scores.of(first.rows, first.enrolled, made.rows[(*which, way)], made.found[which], pairs)
-            cells.append(_cell(which, way, plain, mended, made.changed[(*which, way)], pairs, replicates, seed))
+        plain, *mended = (
+            _Scores.of(
+                first.rows[(*_UNTOUCHED, way)],
+                first.found[_UNTOUCHED],
+                second.rows[(*which, way)],
+                second.found[which],
+                pairs,
+            )
+            for way in ("", *ways)
+        )
+        for way, scores in zip(ways, mended, strict=True):
+            cells.append(_cell(which, way, plain, scores, second.changed[(*which, way)], pairs, replicates, seed))
     return RestorationResult(
         protocol=data.name,
         model_id=recognizer.model_id,
@@ -178,7 +182,7 @@ def measure_restoration(
         subjects=pairs.subjects,
         non_mated=pairs.non_mated,
         cells=tuple(cells),
-        failures=int(sum((~found).sum() for found in made.found.values())),
+        failures=int(sum((~found).sum() for found in second.found.values())),
         notes=(*getattr(data, "notes", ()), *chosen.notes),
     )
 
@@ -225,7 +229,7 @@ class _Pairs:
 
 
 class _Made:
-    """Rows of the second photos: by factor, severity and way, "" being none."""
+    """Rows of photos: by factor, severity and way, "" being none."""
 
     def __init__(
         self, recognizer: Recognizer, ways: Mapping[str, Way], photos: int, wanted: Sequence[tuple[str, int]]
@@ -264,6 +268,26 @@ class _Made:
                 rows = self._recognizer.embed(mended)
                 row = mean_direction(rows, np.ones(len(rows)))
             self.rows[(*which, way)][index] = row
+
+
+def _made(
+    data: Pairs | People,
+    files: IntArray,
+    recognizer: Recognizer,
+    ways: Mapping[str, Way],
+    wanted: Sequence[tuple[str, int]],
+    policy: Policy,
+    progress: Callable[[int], None] | None,
+) -> _Made:
+    names = [data.files[i] for i in files]
+    _, faces = located(names, recognizer, policy, progress)
+    made = _Made(recognizer, ways, len(names), wanted)
+    for i, face in enumerate(faces):
+        if face is not None:
+            made.add(i, read_image(names[i]), face, policy)
+        if progress is not None:
+            progress(1)
+    return made
 
 
 @dataclass(frozen=True, slots=True, eq=False)

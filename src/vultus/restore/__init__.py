@@ -3,11 +3,12 @@
 from vultus.restore.frontal import Frontal
 from vultus.restore.lighting import LIGHTING, balance, equalise, self_quotient, tan_triggs
 from vultus.restore.restorer import Restorer
-from vultus.restore.ways import AugmentedViews, Learned, Light
+from vultus.restore.ways import AugmentedViews, Beside, Learned, Light
 
 __all__ = [
     "LIGHTING",
     "AugmentedViews",
+    "Beside",
     "Frontal",
     "Learned",
     "Light",

@@ -15,6 +15,7 @@ from vultus.augment.views import within
 from vultus.errors import BadArgument
 from vultus.image import Photo
 from vultus.quality import measure_quality
+from vultus.recognizer import Restore
 from vultus.restore.lighting import LIGHTING
 from vultus.restore.restorer import Restorer
 from vultus.tables import to_table
@@ -57,7 +58,6 @@ class Learned:
     Args:
         restorer: the network.
         below: overall quality (see `vultus.measure_quality`) at and above which a crop stays as it is; 1 restores nearly all.
-        both: whether the template is made of the crop and the restored crop, or of the restored one alone.
 
     Raises:
         BadArgument: a number out of range.
@@ -65,7 +65,6 @@ class Learned:
 
     restorer: Restorer
     below: float = 1.0
-    both: bool = True
 
     def __post_init__(self) -> None:
         within("below", self.below, 0.0, 1.0)
@@ -73,14 +72,35 @@ class Learned:
     @property
     def name(self) -> str:
         """What a system's identity calls it."""
-        return f"{self.restorer.id}/{self.below:g}/{'both' if self.both else 'alone'}"
+        return f"{self.restorer.id}/{self.below:g}"
 
     def __call__(self, _photo: Photo, face: Faces, crops: UInt8Array, /) -> UInt8Array:
-        """The crop with its restored copy, or that copy, or the crop itself where it is good enough."""
+        """The restored crop, or the crop itself where it is good enough."""
         if measure_quality(crops, face).overall[0] >= self.below:
             return crops
-        restored = self.restorer(crops)
-        return np.concatenate([crops, restored]) if self.both else restored
+        return self.restorer(crops)
+
+
+@export("vultus.restore.Beside")
+@dataclass(frozen=True, slots=True, eq=False)
+class Beside:
+    """The crop and what another way makes of it: a template of both, where restoration adds and loses something.
+
+    Args:
+        way: the other way. Where it leaves the crop as it is, so does this one.
+    """
+
+    way: Restore
+
+    @property
+    def name(self) -> str:
+        """What a system's identity calls it."""
+        return f"{self.way.name}/beside"
+
+    def __call__(self, photo: Photo, face: Faces, crops: UInt8Array, /) -> UInt8Array:
+        """The crop, followed by what the way makes of it."""
+        made = self.way(photo, face, crops)
+        return crops if made is crops else np.concatenate([crops, made])
 
 
 @export("vultus.restore.AugmentedViews")
