@@ -43,9 +43,11 @@ format: $(VENV)/.dev
 	.venv-bench/bin/python -m pip --disable-pip-version-check install --quiet -r benchmarks/requirements.txt -e '.[demo]'
 	touch $@
 
-bench: .venv-bench/.ready
+bench: .venv-bench/.ready $(VENV)/.dev
 	.venv-bench/bin/python benchmarks/evaluate/all_pairs.py --out out/bench/all_pairs.json
 	.venv-bench/bin/python benchmarks/core/run.py --out out/bench/core.json
+	$(BIN)/python -m benchmarks.gallery.run --probes 1000 --out out/bench/gallery.json
+	$(BIN)/python -m benchmarks.heads.run
 
 clean:
 	rm -rf $(VENV) .venv-bench out build dist
