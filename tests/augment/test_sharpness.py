@@ -144,6 +144,8 @@ def test_a_smaller_scale_makes_larger_blocks(face: UInt8Array) -> None:
 
 def test_low_resolution_keeps_what_a_small_picture_holds(face: UInt8Array) -> None:
     assert np.array_equal(low_resolution(face, 1.0), face)
+    tiny = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    assert np.ptp(low_resolution(tiny, 0.1).reshape(-1, 3), axis=0).max() == 0
     errors = [np.abs(low_resolution(face, scale).astype(float) - face).mean() for scale in (0.8, 0.4, 0.2, 0.1)]
     assert errors == sorted(errors)
     blocks = low_resolution(face, 0.1, down="area", up="nearest")

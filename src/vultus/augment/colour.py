@@ -25,6 +25,7 @@ _GREY = np.outer(_FROM_CHROMA[:, 0], _TO_CHROMA[0])
 _ALONG = _FROM_CHROMA[:, 1:] @ _TO_CHROMA[1:]
 _ACROSS = _FROM_CHROMA[:, 1:] @ np.array([[0.0, -1.0], [1.0, 0.0]]) @ _TO_CHROMA[1:]
 _SHARES = np.arange(256) / 255.0
+_EVEN = (1.0, 1.0, 1.0)
 _HIGHEST = 20.0
 
 
@@ -36,7 +37,7 @@ def adjust(
     contrast: float = 1.0,
     saturation: float = 1.0,
     hue: float = 0.0,
-    gains: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    gains: tuple[float, float, float] = _EVEN,
 ) -> UInt8Array:
     """Several changes of colour at once, each pixel rounded and clipped once.
 
@@ -45,7 +46,7 @@ def adjust(
     Args:
         images: (H, W, 3) or (n, H, W, 3) uint8 RGB.
         brightness: factor.
-        contrast: factor of the distance from the picture's mean.
+        contrast: factor of the distance from the picture's mean; of a large picture, the mean of some thirty rows or more.
         saturation: factor of the distance from each pixel's luma; 0 takes the colours away.
         hue: turn of the colour circle, in radians.
         gains: a factor for each of red, green and blue.
@@ -57,11 +58,13 @@ def adjust(
     for name, value in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
         within(name, value, 0.0, _HIGHEST)
     within("hue", hue, -2 * math.pi, 2 * math.pi)
-    if np.shape(gains) != (3,):
-        raise BadArgument(f"gains are {gains!r}; expected three factors, for red, green and blue")
-    for gain in gains:
-        within("a gain", gain, 0.0, _HIGHEST)
-    one_gain = gains[0] == gains[1] == gains[2]
+    one_gain = gains is _EVEN
+    if not one_gain:
+        if np.shape(gains) != (3,):
+            raise BadArgument(f"gains are {gains!r}; expected three factors, for red, green and blue")
+        for gain in gains:
+            within("a gain", gain, 0.0, _HIGHEST)
+        one_gain = gains[0] == gains[1] == gains[2]
     lift = (1 - contrast) * brightness  # of the picture's mean
     if saturation == 1.0 and not hue and one_gain:
 
@@ -88,7 +91,7 @@ def adjust(
 
 def _mean(picture: UInt8Array) -> float:
     """Mean of a picture; of a large one, of some of its rows."""
-    red, green, blue, _ = cv2.mean(picture[:: max(1, len(picture) // 128)])
+    red, green, blue, _ = cv2.mean(picture[:: max(1, len(picture) // 32)])
     return (red + green + blue) / 3
 
 

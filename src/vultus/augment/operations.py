@@ -85,7 +85,7 @@ def _shift(size: Size, points: FloatArray | None, amount: float, draws: Draws) -
 def _crop(size: Size, points: FloatArray | None, amount: float, draws: Draws) -> Float64Array:
     height, width = (max(1, round(side * (1 - amount))) for side in size)
     left, top = draws.below(size[1] - width + 1) - 0.5, draws.below(size[0] - height + 1) - 0.5
-    return geometric.window_map(np.array([left, top, left + width, top + height]), size)
+    return geometric.one_window_map((left, top, left + width, top + height), size)
 
 
 def _patch(size: Size, points: FloatArray | None, amount: float, draws: Draws) -> Float64Array:
@@ -97,7 +97,7 @@ def _patch(size: Size, points: FloatArray | None, amount: float, draws: Draws) -
     y += draws.uniform(-room, room) - 0.1 * eyes
     aspect = size[1] / size[0]
     wide, high = half * max(1.0, aspect), half * max(1.0, 1 / aspect)
-    return geometric.window_map(np.array([x - wide, y - high, x + wide, y + high]), size)
+    return geometric.one_window_map((x - wide, y - high, x + wide, y + high), size)
 
 
 def _yaw(picture: UInt8Array, points: FloatArray | None, box: FloatArray | None, amount: float, draws: Draws) -> Moved:

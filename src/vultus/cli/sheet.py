@@ -49,9 +49,7 @@ def contact_sheet(cells: Sequence[Cell], *, title: str, columns: int = 6, side: 
     return sheet
 
 
-def _fitted(
-    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, draw: ImageDraw.ImageDraw, side: int
-) -> str:
+def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, draw: ImageDraw.ImageDraw, side: int) -> str:
     while len(text) > 4 and draw.textlength(text, font=font) > side:
         text = text[:-2].rstrip() + "…"
     return text

@@ -1,7 +1,7 @@
 """Which part of an aligned face does a network look at? Ten regions at three scales, in colour and in grey: 60 patches.
 
-As in DeepID (Sun, Wang and Tang, CVPR 2014, section 3.3) five regions lie on the globally aligned face and five around the
-landmarks; the paper shows them in a picture only (figure 2), so their numbers here are a choice. All are regions of the
+As in DeepID (Sun, Wang and Tang, CVPR 2014, section 3.2) five regions lie on the globally aligned face and five around the
+landmarks; the paper shows them in a picture only (figure 3), so their numbers here are a choice. All are regions of the
 aligned crop. A mirrored crop shows at the place of the left eye the mirrored right eye, and likewise for the corners of the
 mouth, which is how the paper mirrors those patches; the global regions are their own mirror images.
 """
