@@ -21,10 +21,13 @@ import numpy as np
 
 import vultus
 from vultus import evaluate, face3d, restore
+from vultus.augment import Policy
 from vultus.errors import VultusError
 from vultus.evaluate import Pairs, RestorationResult
 from vultus.recognizer import Restore
 
+MIRRORED = '[[steps]]\noperation = "mirror"\n'
+MASKED = '[[steps]]\noperation = "mask"\namount = [0.9, 0.9]\n'
 FROM_YAW = math.radians(20)
 
 
@@ -35,6 +38,8 @@ def ways_of(restorer: str | None) -> dict[str, Restore]:
         "frontal, half way": restore.Frontal(share=0.5),
         "frontal, no symmetry": restore.Frontal(symmetry=0.0),
         "frontal beside the crop": restore.Beside(restore.Frontal()),
+        "mirrored beside the crop": restore.AugmentedViews(Policy.parse(MIRRORED), copies=1),
+        "masked beside the crop": restore.AugmentedViews(Policy.parse(MASKED), copies=1),
     }
     ways |= {name: restore.Light(name) for name in restore.LIGHTING}
     ways |= {f"{name} beside the crop": restore.Beside(restore.Light(name)) for name in ("balance", "equalise")}

@@ -46,13 +46,15 @@ LOSSES: dict[str, dict[str, float]] = {
 }
 
 
-def config_of(loss: str, seed: int, *, folder: Path, data: str, epochs: int) -> train.Config:
-    """The recipe with one loss and one seed."""
+def config_of(loss: str, seed: int, *, folder: Path, data: str, epochs: int, policy: str | None = None) -> train.Config:
+    """The recipe with one loss, one seed, and another policy of augmentation where there is one."""
     table = tomllib.loads(RECIPE.read_text(encoding="utf-8"))
     table["loss"] = {"name": loss.lower(), "options": LOSSES[loss]}
     table["run"] |= {"folder": str(folder), "seed": seed, "epochs": epochs, "progress": False}
     table["data"] |= {"train": data}
     table["export"] |= {"name": f"small-{loss.lower()}"}
+    if policy is not None:
+        table["augment"] = {"policy": policy}
     return train.Config.of(table, where=RECIPE.name)
 
 

@@ -51,9 +51,13 @@ def yaws(pairs: PairSet, kept: Path) -> Any:
 def one(policy: str, seed: int, *, given: argparse.Namespace, pairs: PairSet, turned: Any) -> dict[str, Any]:
     """What a run gives; trained now unless it is there."""
     folder = given.out / f"{policy}-{seed}"
-    base = config_of("ArcFace", seed, folder=folder, data=given.data, epochs=given.epochs)
-    config = train.Config.of(
-        base.facts() | {"augment": {"policy": str(POLICIES / f"{policy}.toml")}}, where="recipes/celeba_small.toml"
+    config = config_of(
+        "ArcFace",
+        seed,
+        folder=folder,
+        data=given.data,
+        epochs=given.epochs,
+        policy=str(POLICIES / f"{policy}.toml"),
     )
     train.run(config, resume=True)
     backbone = trained_backbone(train.open_checkpoint(folder), config)
