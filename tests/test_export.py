@@ -18,6 +18,7 @@ PUBLIC = (
     "vultus.analyze",
     "vultus.augment",
     "vultus.calibrate",
+    "vultus.client",
     "vultus.errors",
     "vultus.evaluate",
     "vultus.face3d",

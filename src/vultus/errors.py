@@ -13,9 +13,10 @@ from vultus._export import export
 
 @export("vultus.errors.VultusError")
 class VultusError(Exception):
-    """Base of every deliberate error."""
+    """Base of every deliberate error. `request_id` names the request where a service told it to `vultus.client`."""
 
     code: ClassVar[str] = "error"
+    request_id: str | None = None
 
 
 @export("vultus.errors.BadArgument")
@@ -567,3 +568,17 @@ class FetchRefused(ServiceError, ValueError):
     """An image address that is not fetched: the option is off, or it leads where the service must not go."""
 
     code = "fetch_refused"
+
+
+@export("vultus.errors.ServiceUnreachable")
+class ServiceUnreachable(ServiceError, OSError):
+    """The service did not answer the client: nobody listens, or an answer did not come in time."""
+
+    code = "service_unreachable"
+
+
+@export("vultus.errors.BadAnswer")
+class BadAnswer(ServiceError, ValueError):
+    """Something that is no answer of a vultus service, or of one that this client does not know."""
+
+    code = "bad_answer"

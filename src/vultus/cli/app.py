@@ -18,6 +18,8 @@ from vultus.cli import (
     gallery,
     models,
     photos,
+    restore,
+    serve,
     system,
     train,
 )
@@ -41,10 +43,12 @@ for _module in (
     conformance,
     models,
     demo,
+    serve,
     system,
     train,
     analyze,
     augment,
+    restore,
 ):
     _module.register(app)
 
