@@ -314,6 +314,38 @@ def test_a_key_without_the_scope_score_sees_the_band(tab: Tab, service: Running,
     tab.clean()
 
 
+def test_a_key_that_may_only_enrol_names_the_gallery(tab: Tab, service: Running, photos: Photos) -> None:
+    page, expect = tab.page, playwright.expect
+    service.client.post("/v1/galleries", json={"name": "gate"})
+    _, key = service.service.keys.create("gate", ("enrol",))
+    tab.sign_in(key)
+    expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(["People"])
+    tab.see("This key may not list people")
+    tab.button("Enrol a person").click()
+    page.get_by_label("Id", exact=True).fill("grace")
+    tab.button("Enrol").click()
+    expect(page.get_by_role("alert")).to_contain_text("A photo is needed")
+    tab.choose("Photos", photos.hopper)
+    tab.button("Enrol").click()
+    expect(page.get_by_role("alert")).to_contain_text("A gallery is needed")
+    tab.button("Cancel").click()
+    page.get_by_label("Gallery").fill("gate")
+    tab.button("Enrol a person").click()
+    page.get_by_label("Id", exact=True).fill("..")
+    tab.choose("Photos", photos.hopper)
+    tab.button("Enrol").click()
+    expect(page.get_by_role("alert")).to_contain_text("This id cannot be used here")
+    page.get_by_label("Id", exact=True).fill("<b>é/?#")
+    page.get_by_text("Consent and expiry").click()
+    page.get_by_label("Consent").fill("form 12")
+    page.get_by_label("Expires").fill("2099-01-31")
+    tab.button("Enrol").click()
+    tab.see("<b>é/?# is enrolled with 1 template")
+    kept = service.client.get("/v1/galleries/gate/subjects/%3Cb%3E%C3%A9%2F%3F%23").json()["details"]
+    assert [(t["consent"], t["expires"][:10]) for t in kept] == [("form 12", "2099-01-31")]
+    tab.clean()
+
+
 def test_two_people_decide_a_review(tab: Tab, service: Running, photos: Photos) -> None:
     page, expect = tab.page, playwright.expect
     gallery = "/v1/galleries/reviewed"

@@ -21,7 +21,7 @@ export const whenEnded = (act) => (onEnd = act);
 export async function ask(method, path, { json, form, headers = {} } = {}) {
   const sent = { ...headers };
   if (json !== undefined) sent["Content-Type"] = "application/json";
-  if (false && method !== "GET") sent["X-CSRF-Token"] = token;
+  if (token && method !== "GET") sent["X-CSRF-Token"] = token;
   let answer;
   try {
     const body = json === undefined ? form : JSON.stringify(json);
@@ -79,8 +79,11 @@ function opened({ csrf, name, scopes }) {
   return { name, scopes };
 }
 
-/** The address of a gallery. */
-export const galleryPath = (gallery) => `v1/galleries/${encodeURIComponent(gallery)}`;
+/** The address of a gallery. Throws a Problem where none is chosen. */
+export function galleryPath(gallery) {
+  if (!gallery) throw new Problem({ title: "A gallery is needed", detail: "Type its name first." });
+  return `v1/galleries/${encodeURIComponent(gallery)}`;
+}
 
 /** Whether a browser can ask for this subject: it takes "." and ".." for folders, however they are written. */
 export const addressable = (id) => id !== "." && id !== "..";
