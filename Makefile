@@ -30,6 +30,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/mypy benchmarks/gallery
 	$(BIN)/mypy benchmarks/heads
+	$(BIN)/mypy benchmarks/service
 	$(BIN)/lint-imports
 	$(BIN)/vultus api --check api.json
 

@@ -73,7 +73,7 @@ def served(folder: Path, *, key: str | None = None, **settings: object) -> Itera
     assert process.stderr is not None
     url = ""
     for line in process.stderr:
-        if found := re.search(r"vk_\w+", line):
+        if found := re.search(r"vk_\S+", line):
             key = key or found.group()
         if found := re.search(r"listens at (\S+)", line):
             url = found.group(1)

@@ -26,6 +26,12 @@ def command(url: str, key: str, *, seed: int, examples: int, phases: str = PHASE
     ]  # fmt: skip
 
 
+def configure(folder: Path) -> None:
+    """Write the settings that a run in this folder takes: 503 is how a service that has enough to do refuses, and no fault."""
+    text = '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "3xx", "4xx", "503"]\n'
+    (folder / "schemathesis.toml").write_text(text, encoding="utf-8")
+
+
 def generated(output: str) -> int:
     """How many cases a run says that it has sent."""
     found = re.search(r"([\d,]+) generated", output)

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -88,11 +89,17 @@ def target(tmp_path_factory: pytest.TempPathFactory, cache: object, astronaut: U
 
 def state_of(target: Target) -> str:
     """A digest of everything that a request could have changed."""
-    found: list[object] = []
-    for path in ("/v1/galleries/g/subjects", "/v1/galleries/g", "/v1/keys", "/v1/jobs", "/v1/reviews"):
-        found.append(target.running.client.get(path).raise_for_status().json())
-    for subject in ("ada", "zo%C3%A9"):
-        found.append(target.running.client.get(f"/v1/galleries/g/subjects/{subject}").raise_for_status().json())
+    at = "/v1/galleries/g"
+    paths = (
+        f"{at}/subjects",
+        f"{at}/subjects/ada",
+        f"{at}/subjects/zo%C3%A9",
+        at,
+        "/v1/keys",
+        "/v1/jobs",
+        "/v1/reviews",
+    )
+    found: list[object] = [target.running.client.get(path).raise_for_status().json() for path in paths]
     found += target.running.service.state.rows("SELECT * FROM galleries ORDER BY name")
     page = target.running.client.get("/v1/audit", params={"limit": 1000}).raise_for_status().json()["entries"]
     found.append([e for e in page if e.get("result") == "done"])  # what was tried and refused may be noted
@@ -123,19 +130,15 @@ def answer_to(case: Case, target: Target) -> tuple[int, str | None, dict[str, st
     if case.chunks:
         connection.putheader("Transfer-Encoding", "chunked")
         connection.endheaders()
-        try:
+        with suppress(OSError):  # refused before its end
             for piece in case.chunks:
                 connection.send(b"%x\r\n%s\r\n" % (len(piece), piece))
             connection.send(b"0\r\n\r\n")
-        except OSError:
-            pass  # refused before its end
     else:
         connection.putheader("Content-Length", str(len(content)))
         connection.endheaders()
-        try:
+        with suppress(OSError):  # refused before its end
             connection.send(content)
-        except OSError:
-            pass
     try:
         return read(connection.getresponse())
     finally:

@@ -84,8 +84,22 @@ def _() -> Iterator[Case]:
 
 @kind("fields that there are none of")
 def _() -> Iterator[Case]:
-    for field in ("other_image", "__proto__", "constructor", "$where", "admin", "scopes", "threshold", "path", "file", "", "IMAGE",
-                  "imag\u0435", "image\0", "score"):  # fmt: skip
+    for field in (
+        "other_image",
+        "__proto__",
+        "constructor",
+        "$where",
+        "admin",
+        "scopes",
+        "threshold",
+        "path",
+        "file",
+        "",
+        "IMAGE",
+        "imag\u0435",
+        "image\0",
+        "score",
+    ):
         yield in_json({"image": PICTURE, field: 1}, ARGUMENT, f"{field!r}")
         if field and "\0" not in field:
             yield in_form([("image", b"x"), (field, "1")], ARGUMENT, f"{field!r} in a form")
@@ -130,8 +144,28 @@ def _() -> Iterator[Case]:
 
 @kind("base64 that is none")
 def _() -> Iterator[Case]:
-    for text in ("!!!", "a", "ab", "abc", "=", "====", "ab==c", "a===", "-_-_", "YQ==\n", " YQ==", "YQ==YQ==", "Y Q=", "YQ", "ключ", "\0",
-                 "data:image/jpeg;base64,YQ==", "YQ%3D%3D", "&lt;", "\ufeffYQ=="):  # fmt: skip
+    for text in (
+        "!!!",
+        "a",
+        "ab",
+        "abc",
+        "=",
+        "====",
+        "ab==c",
+        "a===",
+        "-_-_",
+        "YQ==\n",
+        " YQ==",
+        "YQ==YQ==",
+        "Y Q=",
+        "YQ",
+        "ключ",
+        "\0",
+        "data:image/jpeg;base64,YQ==",
+        "YQ%3D%3D",
+        "&lt;",
+        "\ufeffYQ==",
+    ):
         yield in_json({"image": text}, ARGUMENT, f"{text!r}")
     yield in_json(b'{"image":"\\ud800"}', ARGUMENT, "half a surrogate pair")
 
@@ -163,9 +197,26 @@ def _() -> Iterator[Case]:
 @kind("media types that are not taken")
 def _() -> Iterator[Case]:
     text = json.dumps({"image": PICTURE}).encode()
-    for name in (None, "text/plain", "text/html", "application/xml", "application/x-www-form-urlencoded", "image/jpeg", "multipart/mixed",
-                 "application/octet-stream", "application/problem+json", "text/json", "json", "*/*", "application/json5", ";", "a" * 5000,
-                 "application/x-python-pickle", "application/msgpack", "application/json, text/plain"):  # fmt: skip
+    for name in (
+        None,
+        "text/plain",
+        "text/html",
+        "application/xml",
+        "application/x-www-form-urlencoded",
+        "image/jpeg",
+        "multipart/mixed",
+        "application/octet-stream",
+        "application/problem+json",
+        "text/json",
+        "json",
+        "*/*",
+        "application/json5",
+        ";",
+        "a" * 5000,
+        "application/x-python-pickle",
+        "application/msgpack",
+        "application/json, text/plain",
+    ):
         yield Case(f"{name}"[:40], MEDIA, content=text, headers={"Content-Type": name})
     for path in ("/v1/galleries", "/v1/keys"):
         yield in_form([("name", "x")], MEDIA, f"a form to {path}", path)
@@ -310,16 +361,40 @@ def _() -> Iterator[Case]:
 
 @kind("addresses in place of pictures")
 def _() -> Iterator[Case]:
-    for url in ("https://example.org/a.jpg", "http://169.254.169.254/latest/meta-data", "file:///etc/passwd", "gopher://127.0.0.1:6379/_",
-                "http://localhost:8000/v1/keys", "ftp://x", "", "//x", "javascript:0", "https://[::1]/", "https://127.1/", "https://0x7f000001/"):  # fmt: skip
+    for url in (
+        "https://example.org/a.jpg",
+        "http://169.254.169.254/latest/meta-data",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1:6379/_",
+        "http://localhost:8000/v1/keys",
+        "ftp://x",
+        "",
+        "//x",
+        "javascript:0",
+        "https://[::1]/",
+        "https://127.1/",
+        "https://0x7f000001/",
+    ):
         yield in_json({"image_url": url}, (422, "fetch_refused"), f"{url!r}")
     yield in_json({"image_url": "https://x/" + "a" * 3000}, ARGUMENT, "3,000 characters")
 
 
 @kind("moments that are none")
 def _() -> Iterator[Case]:
-    for value in ("tomorrow", "2030-01-01T00:00:00", "2030-13-01T00:00:00Z", "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "", "NaN",
-                  "2030-01-01T25:00:00Z", "2030-01-01T00:00:00+99:00", "\0", "9" * 400, "2030-02-30T00:00:00Z"):  # fmt: skip
+    for value in (
+        "tomorrow",
+        "2030-01-01T00:00:00",
+        "2030-13-01T00:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "10000-01-01T00:00:00Z",
+        "",
+        "NaN",
+        "2030-01-01T25:00:00Z",
+        "2030-01-01T00:00:00+99:00",
+        "\0",
+        "9" * 400,
+        "2030-02-30T00:00:00Z",
+    ):
         yield in_json({"image": PICTURE, "subject_id": "new", "expires": value}, ARGUMENT, f"{value[:30]!r}", ENROL)
 
 

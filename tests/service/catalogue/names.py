@@ -62,8 +62,35 @@ def _() -> Iterator[Case]:
 
 @kind("galleries with names that lead elsewhere")
 def _() -> Iterator[Case]:
-    for name in ("..", ".", "../x", "../../etc/passwd", "/etc/passwd", "a/b", "a\\b", "C:", "C:\\x", ".hidden", "-x", "_x", "a b", "", "é",
-                 "a.db", "%2e%2e", "a\0", "a\n", "con:", "~", "$HOME", "a;b", "'--", "a" * 65, "ａ", "x\u202e"):  # fmt: skip
+    for name in (
+        "..",
+        ".",
+        "../x",
+        "../../etc/passwd",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "C:",
+        "C:\\x",
+        ".hidden",
+        "-x",
+        "_x",
+        "a b",
+        "",
+        "é",
+        "a.db",
+        "%2e%2e",
+        "a\0",
+        "a\n",
+        "con:",
+        "~",
+        "$HOME",
+        "a;b",
+        "'--",
+        "a" * 65,
+        "ａ",
+        "x\u202e",
+    ):
         yield in_json({"name": name}, ARGUMENT, f"{name[:20]!r}", "/v1/galleries")
 
 
@@ -88,15 +115,39 @@ def _() -> Iterator[Case]:
 
 @kind("files of the page that lead elsewhere")
 def _() -> Iterator[Case]:
-    for path in ("/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc%2fpasswd", "/..%5c..%5cwindows", "//etc/passwd",
-                 "/page/../service.db", "/.git/config", "/index.html%00.js", "/....//....//etc/passwd", "/%252e%252e%252fetc/passwd"):  # fmt: skip
+    for path in (
+        "/../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/..%2f..%2fetc%2fpasswd",
+        "/..%5c..%5cwindows",
+        "//etc/passwd",
+        "/page/../service.db",
+        "/.git/config",
+        "/index.html%00.js",
+        "/....//....//etc/passwd",
+        "/%252e%252e%252fetc/passwd",
+    ):
         yield Case(path, NOT_FOUND, "GET", path)
 
 
 @kind("routes that there are none of")
 def _() -> Iterator[Case]:
-    for path in ("/v1", "/v1/", "/v2/detect", "/v1/detect/", "/V1/DETECT", "/v1//detect", "/v1/detect/x", "/docs", "/redoc", "/v1/galleries/",
-                 "/admin", "/v1/models", "/%76%31/nothing", "/v1/galleries/a/subjects/b/c/d"):  # fmt: skip
+    for path in (
+        "/v1",
+        "/v1/",
+        "/v2/detect",
+        "/v1/detect/",
+        "/V1/DETECT",
+        "/v1//detect",
+        "/v1/detect/x",
+        "/docs",
+        "/redoc",
+        "/v1/galleries/",
+        "/admin",
+        "/v1/models",
+        "/%76%31/nothing",
+        "/v1/galleries/a/subjects/b/c/d",
+    ):
         yield Case(path, NOT_FOUND, "GET", path)
 
 
@@ -189,8 +240,25 @@ def _() -> Iterator[Case]:
 
 @kind("keys that are none")
 def _() -> Iterator[Case]:
-    found = [None, "", "Bearer", "Bearer ", "Bearer vk_", "Bearer vk_x", "Basic dTpw", "bearer  ", "Bearer " + "vk_" + "a" * 43, "vk_x", "Token vk_x",
-             "Bearer vk_\u00e9", "Bearer null", "Bearer " + "a" * 20_000, "Bearer vk_' OR 1=1--", "Bearer vk_x, Bearer vk_y", "Digest x"]  # fmt: skip
+    found = [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer vk_",
+        "Bearer vk_x",
+        "Basic dTpw",
+        "bearer  ",
+        "Bearer " + "vk_" + "a" * 43,
+        "vk_x",
+        "Token vk_x",
+        "Bearer vk_\u00e9",
+        "Bearer null",
+        "Bearer " + "a" * 20_000,
+        "Bearer vk_' OR 1=1--",
+        "Bearer vk_x, Bearer vk_y",
+        "Digest x",
+    ]
     for text in found:
         yield Case(f"{text}"[:30], KEY, "GET", "/v1/galleries", headers={"Authorization": text})
     yield Case(
@@ -212,12 +280,23 @@ def _() -> Iterator[Case]:
 def _() -> Iterator[Case]:
     weak: dict[str, str | None] = {"Authorization": "Bearer {weak}"}
     for method, path in (
-        ("POST", "/v1/galleries"), ("DELETE", "/v1/galleries/{gallery}"), ("POST", "/v1/galleries/{gallery}/subjects"),
-        ("DELETE", "/v1/galleries/{gallery}/subjects/ada"), ("PATCH", "/v1/galleries/{gallery}/subjects/ada"), ("POST", "/v1/embed"),
-        ("POST", "/v1/verify"), ("POST", "/v1/galleries/{gallery}/identify"), ("POST", "/v1/galleries/{gallery}/purge"),
-        ("GET", "/v1/keys"), ("POST", "/v1/keys"), ("GET", "/v1/audit"), ("GET", "/v1/audit/verify"), ("GET", "/v1/reviews"),
-        ("POST", "/v1/galleries/{gallery}/cluster"), ("POST", "/v1/galleries/{gallery}/subjects/ada/merge"),
-    ):  # fmt: skip
+        ("POST", "/v1/galleries"),
+        ("DELETE", "/v1/galleries/{gallery}"),
+        ("POST", "/v1/galleries/{gallery}/subjects"),
+        ("DELETE", "/v1/galleries/{gallery}/subjects/ada"),
+        ("PATCH", "/v1/galleries/{gallery}/subjects/ada"),
+        ("POST", "/v1/embed"),
+        ("POST", "/v1/verify"),
+        ("POST", "/v1/galleries/{gallery}/identify"),
+        ("POST", "/v1/galleries/{gallery}/purge"),
+        ("GET", "/v1/keys"),
+        ("POST", "/v1/keys"),
+        ("GET", "/v1/audit"),
+        ("GET", "/v1/audit/verify"),
+        ("GET", "/v1/reviews"),
+        ("POST", "/v1/galleries/{gallery}/cluster"),
+        ("POST", "/v1/galleries/{gallery}/subjects/ada/merge"),
+    ):
         yield Case(f"{method} {path}", FORBIDDEN, method, path, headers=weak)
 
 
@@ -242,9 +321,15 @@ def _() -> Iterator[Case]:
 def _() -> Iterator[Case]:
     own: dict[str, str | None] = {"Content-Type": "application/json", "Authorization": None, "Origin": "{url}"}
     for body, expected in (
-        (b'{"key": "vk_x"}', KEY), (b'{"key": ""}', ARGUMENT), (b"{}", ARGUMENT), (b'{"key": 1}', ARGUMENT), (b"[]", ARGUMENT),
-        (b'{"key": "vk_x", "scopes": ["admin"]}', ARGUMENT), (b'{"key": "' + b"a" * 257 + b'"}', ARGUMENT), (b'{"key": "\\u0000"}', KEY),
-    ):  # fmt: skip
+        (b'{"key": "vk_x"}', KEY),
+        (b'{"key": ""}', ARGUMENT),
+        (b"{}", ARGUMENT),
+        (b'{"key": 1}', ARGUMENT),
+        (b"[]", ARGUMENT),
+        (b'{"key": "vk_x", "scopes": ["admin"]}', ARGUMENT),
+        (b'{"key": "' + b"a" * 257 + b'"}', ARGUMENT),
+        (b'{"key": "\\u0000"}', KEY),
+    ):
         yield Case(f"{body[:30]!r}", expected, "POST", "/session", body, own)
 
 

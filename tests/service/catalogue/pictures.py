@@ -263,8 +263,16 @@ def _() -> Iterator[Case]:
 def _() -> Iterator[Case]:
     moving = io.BytesIO()
     noise().save(moving, "GIF", save_all=True, append_images=[noise(48)] * 3)
-    found = [file(noise(), "GIF"), moving.getvalue(), b"GIF89a", b"GIF87a" + b"\xff" * 20, file(noise(), "BMP"), b"BM" + bytes(50),
-             file(noise(), "ICO"), b"8BPS\0\1" + bytes(40)]  # fmt: skip
+    found = [
+        file(noise(), "GIF"),
+        moving.getvalue(),
+        b"GIF89a",
+        b"GIF87a" + b"\xff" * 20,
+        file(noise(), "BMP"),
+        b"BM" + bytes(50),
+        file(noise(), "ICO"),
+        b"8BPS\0\1" + bytes(40),
+    ]
     yield from as_picture([(f"{c[:8]!r} {len(c)}", c) for c in found], UNSUPPORTED)
 
 
@@ -364,8 +372,16 @@ def _() -> Iterator[Case]:
 
 @kind("programs with the name of a picture")
 def _() -> Iterator[Case]:
-    texts = [b"\x7fELF\2\1\1" + bytes(50), b"MZ\x90\0" + bytes(60), b"#!/bin/sh\nrm -rf /\n", b"<?php system($_GET[0]);",
-             b"<html><script>alert(1)</script>", b"\0asm\1\0\0\0", b"\xca\xfe\xba\xbe" + bytes(20), b"@echo off\r\n"]  # fmt: skip
+    texts = [
+        b"\x7fELF\2\1\1" + bytes(50),
+        b"MZ\x90\0" + bytes(60),
+        b"#!/bin/sh\nrm -rf /\n",
+        b"<?php system($_GET[0]);",
+        b"<html><script>alert(1)</script>",
+        b"\0asm\1\0\0\0",
+        b"\xca\xfe\xba\xbe" + bytes(20),
+        b"@echo off\r\n",
+    ]
     names = ["a.jpg", "a.png", "a.jpg.exe", "a.php.jpg", "a.jpeg", "A.WEBP", "shell.jpg;.php", "a.jpg\u202egpj.exe"]
     for content, name in zip(texts, names, strict=True):
         yield in_form([("image", content)], PARSE, f"{content[:8]!r} as {name}", filename=name, mime="image/jpeg")

@@ -40,10 +40,20 @@ def _() -> Iterator[Case]:
 
 @kind("what is no HTTP")
 def _() -> Iterator[Case]:
-    for content in (b"\x16\x03\x01\x02\0\1\0\1\xfc\x03\x03 hello\r\n\r\n", b"hello\r\n\r\n", b"GET\r\n\r\n", b"GET /healthz\r\n\r\n",
-                    b"GET /healthz HTTP/1.1\r\n\r\n", b"\0\0\0\0\r\n\r\n",
-                    b"GET  /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", b"G\0T / HTTP/1.1\r\nHost: x\r\n\r\n",
-                    b"{}\r\n\r\n", b"SSH-2.0-x\r\n\r\n", b"*1\r\n$4\r\nPING\r\n\r\n"):  # fmt: skip
+    for content in (
+        b"\x16\x03\x01\x02\0\1\0\1\xfc\x03\x03 hello\r\n\r\n",
+        b"hello\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET /healthz\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"\0\0\0\0\r\n\r\n",
+        b"GET  /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"G\0T / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"{}\r\n\r\n",
+        b"SSH-2.0-x\r\n\r\n",
+        b"*1\r\n$4\r\nPING\r\n\r\n",
+    ):
         yield Case(f"{content[:20]!r}", REFUSED, wire=content)
 
 
@@ -56,9 +66,17 @@ def _() -> Iterator[Case]:
 
 @kind("lengths that contradict each other")
 def _() -> Iterator[Case]:
-    for lines in (b"Content-Length: 5\r\nContent-Length: 6", b"Content-Length: -1", b"Content-Length: +5", b"Content-Length: 5,6",
-                  b"Content-Length: 0x5", b"Content-Length: five", b"Content-Length: 1e3", b"Content-Length: ",
-                  b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"):  # fmt: skip
+    for lines in (
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Content-Length: -1",
+        b"Content-Length: +5",
+        b"Content-Length: 5,6",
+        b"Content-Length: 0x5",
+        b"Content-Length: five",
+        b"Content-Length: 1e3",
+        b"Content-Length: ",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    ):
         yield Case(f"{lines[:40]!r}", REFUSED, wire=HEAD + lines + b"\r\n\r\n{}")
     # h11 answers a coding that it does not know with 501: not implemented is what it is, and no fault of the service
     for chunks in (b"xyz\r\n{}\r\n0\r\n\r\n", b"-1\r\n{}\r\n", b"fffffffffffffffffffff\r\n{}"):
