@@ -274,7 +274,7 @@ def test_the_policies_in_recipes_can_be_used(path: Path, face: UInt8Array, point
 
 
 def test_there_are_policies_in_recipes() -> None:
-    assert {path.stem for path in RECIPES} == {"light", "strong", "occluders", "camera"}
+    assert {path.stem for path in RECIPES} == {"light", "strong", "occluders", "camera", "pose"}
 
 
 @pytest.mark.parametrize(

@@ -86,13 +86,17 @@ def tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def furthest(one: Checkpoint, other: Checkpoint, *, buffers: bool = True) -> float:
-    """Largest difference of any number in two checkpoints."""
+    """Largest difference of any number in two checkpoints, as a share of the largest of its tensor where that is above 1."""
     a, b = tensors(one), tensors(other)
     assert a.keys() == b.keys()
     skip = () if buffers else ("running_", "num_batches")
     kept = [n for n in a if not any(s in n for s in skip)]
     assert any(n.startswith("rows.") for n in kept) or one.record["model"]["loss"] == "triplet" or not one.row_names()
-    return max(float((a[n].double() - b[n].double()).abs().max()) for n in kept if a[n].numel())
+    return max(
+        float((a[n].double() - b[n].double()).abs().max() / a[n].double().abs().max().clamp(min=1.0))
+        for n in kept
+        if a[n].numel()
+    )
 
 
 def losses(folder: Path) -> list[float]:
