@@ -167,3 +167,9 @@ def test_describe_tells_kind_and_signature() -> None:
     assert describe(vultus.score).startswith("function (one: ")
     assert describe(vultus.Limits).startswith("class (")
     assert describe(3) == "value"
+
+
+def test_a_function_as_a_default_is_described_without_its_address() -> None:
+    def with_default(find: object = describe) -> None: ...
+
+    assert describe(with_default) == "function (find: 'object' = <function describe>) -> 'None'"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -113,6 +114,7 @@ def describe(target: object) -> str:
     if kind == "value":
         return kind
     try:
-        return f"{kind} {inspect.signature(target)}"  # type: ignore[arg-type]
+        signature = str(inspect.signature(target))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return kind
+    return f"{kind} {re.sub(r' at 0x[0-9a-f]+', '', signature)}"  # a function as a default: its address says nothing
