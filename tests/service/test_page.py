@@ -137,8 +137,9 @@ def tab(service: Running, context: Any) -> Iterator[Tab]:
     page = context.new_page()
     page.set_viewport_size({"width": 1280, "height": 860})
     opened = Tab(page, service.url)
-    page.goto(service.url)
+    page.goto(f"{service.url}/healthz")  # of the same origin, and asks for nothing that the next test might hear of
     page.evaluate("localStorage.clear()")
+    page.goto(service.url)
     page.on("console", lambda m: opened.said.append(m.text) if m.type in {"error", "warning"} else None)
     page.on("pageerror", lambda problem: opened.faults.append(str(problem)))
     yield opened
