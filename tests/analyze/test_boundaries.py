@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
@@ -333,6 +333,7 @@ def test_arcface_in_space(azimuth: float) -> None:
 
 
 @settings(max_examples=40, deadline=None)
+@example([(2.2250738585e-313, 3, 0.5), (1e-313, 1, 0.2)])
 @given(
     st.lists(st.tuples(st.floats(-2, 2), st.integers(0, 4), st.floats(-3, 3)), min_size=1, max_size=4),
 )

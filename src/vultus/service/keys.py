@@ -89,7 +89,7 @@ class Keys:
 
     def listed(self) -> list[ApiKey]:
         """All keys, the oldest first."""
-        rows = self._state.rows("SELECT id, name, scopes, created, revoked FROM keys ORDER BY created, id")
+        rows = self._state.rows("SELECT id, name, scopes, created, revoked FROM keys ORDER BY created, rowid")
         return [_key(*row) for row in rows]
 
     def get(self, key_id: str) -> ApiKey:

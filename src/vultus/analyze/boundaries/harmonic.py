@@ -11,6 +11,7 @@ from vultus.errors import BadArgument
 
 _TURN = 2 * math.pi
 _SLACK = 1e-13
+_NOTHING = 1e-280  # smaller amplitudes are zero: dividing by one would overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Harmonics:
         for a, k, p in self.terms:
             sums[k] = sums.get(k, 0) + a * complex(math.cos(p), math.sin(p))
         constant = sums.pop(0.0, 0j).real
-        least = _SLACK * max((abs(a) for a, _, _ in self.terms), default=0.0)
+        least = max(_SLACK * max((abs(a) for a, _, _ in self.terms), default=0.0), _NOTHING)
         if abs(constant) <= least:
             constant = 0.0
         return constant, [(abs(w), k, math.atan2(w.imag, w.real)) for k, w in sums.items() if abs(w) > least]
@@ -96,5 +97,5 @@ def _polynomial(waves: list[tuple[float, float, float]], constant: float) -> lis
         turned = a * complex(math.cos(p), math.sin(p))
         coefficients[degree - int(k)] += turned
         coefficients[degree + int(k)] += turned.conjugate()
-    roots = np.roots(coefficients)
+    roots = np.roots(coefficients / np.abs(coefficients).max())  # by its size, so that a tiny one does not overflow
     return [float(u) % _TURN for u in np.angle(roots[np.abs(np.abs(roots) - 1) < 1e-5])]
