@@ -12,6 +12,7 @@ A loss never sees a process group, a class centre or more classes than it is sho
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,7 +44,7 @@ class Rows:
 
 
 @export("vultus.train.loss.Loss")
-class Loss(nn.Module):
+class Loss(nn.Module, ABC):
     """A loss over classes. Subclasses hold hyper-parameters, learned numbers and running state; functions compute.
 
     `unit_weights`: products are cosines; otherwise the unit feature times the centre as it is.
@@ -60,6 +61,7 @@ class Loss(nn.Module):
     positive: float = 1.0
     negative: float = 1.0
 
+    @abstractmethod
     def rows(self, target: Tensor, norms: Tensor, centre_norms: Tensor, labels: Tensor) -> Rows:
         """The terms of each row, differentiable in target, norms, centre_norms and the loss's own parameters.
 
@@ -71,7 +73,6 @@ class Loss(nn.Module):
             centre_norms: (n,) length of the row's own class centre; 1 where the label is -1.
             labels: (n,) class of each row, or -1 where the class is held elsewhere.
         """
-        raise NotImplementedError
 
     def others(self, products: Tensor, rows: Rows) -> Tensor:
         """psi of the products with other classes, elementwise.

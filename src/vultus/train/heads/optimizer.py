@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -95,12 +96,12 @@ class Stepper:
             self.step(part, values, NoGradient(values), space)
 
 
-class Gradient:
+class Gradient(ABC):
     """The gradient of some rows, which can be added to a velocity without being formed first."""
 
+    @abstractmethod
     def into(self, target: Tensor, *, keep: float, pull: float) -> Tensor:
         """`keep` * target + gradient + `pull` * values, written to the target; what it held is of no account for keep = 0."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, eq=False)

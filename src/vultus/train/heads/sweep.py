@@ -11,6 +11,7 @@ Rows of W that are the batch's own classes take no part in the sum; what they ow
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -367,9 +368,10 @@ class ChunkGradient(Gradient):
         return target
 
 
-class Sink:
+class Sink(ABC):
     """Takes the gradient of the centres, chunk by chunk."""
 
+    @abstractmethod
     def take(self, rows: slice | Tensor, values: Tensor, gradient: Gradient, space: Workspace) -> None:
         """Take the gradient of some rows.
 
@@ -379,7 +381,6 @@ class Sink:
             gradient: of them.
             space: for what is computed on the way.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from vultus._export import export
 from vultus.augment import DEGRADATIONS
-from vultus.errors import BadRecipe
-from vultus.tables import from_table, to_table
-from vultus.train.config import read_table
 from vultus.train.exporting import Terms
 from vultus.train.fitting import Fit, Recipe
+from vultus.train.recipes import FromRecipe
 from vultus.train.sections import Average, Optimizer, Schedule
 from vultus.train.upsample import Way
 
@@ -94,7 +88,7 @@ class Weights:
 
 @export("vultus.train.restoration.Config")
 @dataclass(frozen=True, slots=True)
-class Config:
+class Config(FromRecipe):
     """Everything that the training of a restorer depends on. See docs/restoration.md for each key."""
 
     run: Fit
@@ -106,29 +100,7 @@ class Config:
     average: Average = field(default_factory=lambda: Average(decay=0.99))
     export: Terms = field(default_factory=lambda: Terms(name="restorer"))
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> Config:
-        """Read a recipe.
-
-        Args:
-            path: of the TOML file.
-            overrides: of the form "run.seed=3".
-
-        Raises:
-            BadRecipe: the file cannot be read or parsed, or a key or value is wrong; an unknown key names the nearest.
-        """
-        return cls.of(read_table(path, overrides=overrides), where=Path(path).name)
-
-    @classmethod
-    def of(cls, table: Mapping[str, Any], *, where: str = "recipe") -> Config:
-        """The configuration that a parsed table states.
-
-        Raises:
-            BadRecipe: a key or value is wrong; an unknown key names the nearest.
-        """
-        return from_table(cls, table, where=where, error=BadRecipe)
-
     def recipe(self) -> Recipe:
         """What the loop needs of it."""
         facts = {"width": self.model.width, "upsampling": self.model.upsampling}
-        return Recipe("restorer", self.run, self.optimizer, self.schedule, self.average, to_table(self), facts)
+        return Recipe("restorer", self.run, self.optimizer, self.schedule, self.average, self.table(), facts)
