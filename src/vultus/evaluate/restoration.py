@@ -17,18 +17,18 @@ from vultus._export import export
 from vultus.align import align
 from vultus.compare import mean_direction
 from vultus.detect import Policy
-from vultus.errors import BadArgument, TooFewComparisons, VultusError
+from vultus.errors import BadArgument, VultusError
 from vultus.evaluate.bootstrap import Difference
 from vultus.evaluate.draws import draws, percentiles
 from vultus.evaluate.intervals import Interval
 from vultus.evaluate.protocol import Pairs, People
+from vultus.evaluate.restoration_scores import Compared, Scores
 from vultus.evaluate.severity import FACTORS, checked_factors, drawn_mated, located
 from vultus.image import Photo, open_photo, read_image
 from vultus.recognizer import Recognizer, Sample
-from vultus.types import BoolArray, Faces, Float64Array, FloatArray, IntArray, UInt8Array
+from vultus.types import BoolArray, Faces, IntArray, UInt8Array
 
 _UNTOUCHED = ("none", 0)
-_KEPT = 60  # of the different-person scores, so many times those above the threshold are kept for the replicates
 
 
 # A way to mend a face, as `Recognizer.load(restore=)` takes it; a name is not needed here.
@@ -157,13 +157,13 @@ def measure_restoration(
     if not ways:
         raise BadArgument("ways is empty; expected at least one restoration")
     chosen = drawn_mated(data, most, seed)
-    pairs = _Pairs.of(chosen.first, chosen.second, chosen.subjects, fmr)
+    pairs = Compared.of(chosen.first, chosen.second, chosen.subjects, fmr)
     first = _made(data, pairs.first_files, recognizer, ways, (_UNTOUCHED,), policy, progress)
     second = _made(data, pairs.second_files, recognizer, ways, wanted, policy, progress)
     cells = []
     for which in wanted:
         plain, *mended = (
-            _Scores.of(
+            Scores.of(
                 first.rows[(*_UNTOUCHED, way)],
                 first.found[_UNTOUCHED],
                 second.rows[(*which, way)],
@@ -185,47 +185,6 @@ def measure_restoration(
         failures=int(sum((~found).sum() for found in second.found.values())),
         notes=(*getattr(data, "notes", ()), *chosen.notes),
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pairs:
-    """The comparisons: files once, pairs as indices into them, the subject of each file."""
-
-    first_files: IntArray
-    second_files: IntArray
-    first: IntArray
-    second: IntArray
-    subject: IntArray
-    first_subject: IntArray
-    second_subject: IntArray
-    subjects: int
-    fmr: float
-
-    @classmethod
-    def of(cls, first: IntArray, second: IntArray, subjects: IntArray, fmr: float) -> _Pairs:
-        if not 0 < fmr < 1:
-            raise BadArgument(f"fmr is {fmr!r}; expected a rate in (0, 1)")
-        names, subject = np.unique(subjects, return_inverse=True)
-        if len(names) < 2:
-            raise TooFewComparisons("the mated pairs show one subject; a threshold needs two or more")
-        first_files, one = np.unique(first, return_inverse=True)
-        second_files, two = np.unique(second, return_inverse=True)
-        of_first, of_second = np.zeros(len(first_files), np.intp), np.zeros(len(second_files), np.intp)
-        of_first[one], of_second[two] = subject, subject
-        made = cls(first_files, second_files, one, two, subject, of_first, of_second, len(names), fmr)
-        if made.non_mated * fmr < 30:
-            raise TooFewComparisons(
-                f"{made.non_mated:,} comparisons of different people are too few for FMR {fmr:g}: take more pairs, or "
-                f"{30 / made.non_mated:.2g} or more"
-            )
-        return made
-
-    @property
-    def non_mated(self) -> int:
-        return len(self.first_files) * len(self.second_files) - int(
-            np.bincount(self.first_subject, minlength=self.subjects)
-            @ np.bincount(self.second_subject, minlength=self.subjects)
-        )
 
 
 class _Made:
@@ -290,50 +249,13 @@ def _made(
     return made
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Scores:
-    """Mated scores, and the highest scores of different people with the subjects on either side."""
-
-    mated: Float64Array
-    others: Float64Array
-    one: IntArray
-    two: IntArray
-
-    @classmethod
-    def of(cls, first: FloatArray, ok: BoolArray, second: FloatArray, found: BoolArray, pairs: _Pairs) -> _Scores:
-        scores = first.astype(np.float64) @ second.T.astype(np.float64)
-        scores[~ok] = -np.inf
-        scores[:, ~found] = -np.inf
-        mated = scores[pairs.first, pairs.second]
-        apart = pairs.first_subject[:, None] != pairs.second_subject[None]
-        rows, columns = np.nonzero(apart)
-        others = scores[rows, columns]
-        keep = min(len(others), max(200, round(_KEPT * pairs.fmr * len(others))))
-        top = np.argpartition(others, len(others) - keep)[len(others) - keep :]
-        top = top[np.argsort(-others[top], kind="stable")]
-        return cls(mated, others[top], pairs.first_subject[rows[top]], pairs.second_subject[columns[top]])
-
-    def tar(self, weights: Float64Array, pairs: _Pairs) -> Float64Array:
-        """(r,) TAR at the false match rate, for (subjects, r) weights of the subjects."""
-        first = np.bincount(pairs.first_subject, minlength=pairs.subjects)[:, None] * weights
-        second = np.bincount(pairs.second_subject, minlength=pairs.subjects)[:, None] * weights
-        total = first.sum(axis=0) * second.sum(axis=0) - (first * second).sum(axis=0)
-        above = np.cumsum(weights[self.one] * weights[self.two], axis=0)
-        # the threshold is the lowest score that at most the rate of the comparisons reach
-        reached = np.minimum((above <= pairs.fmr * total).sum(axis=0), len(self.others) - 1)
-        limit = np.nextafter(self.others[reached], np.inf)
-        of_pair = weights[pairs.subject]
-        hits = (of_pair * (self.mated[:, None] >= limit[None])).sum(axis=0)
-        return np.asarray(hits / of_pair.sum(axis=0))
-
-
 def _cell(
     which: tuple[str, int],
     way: str,
-    plain: _Scores,
-    mended: _Scores,
+    plain: Scores,
+    mended: Scores,
     changed: BoolArray,
-    pairs: _Pairs,
+    pairs: Compared,
     replicates: int,
     seed: int,
 ) -> RestorationCell:
