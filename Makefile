@@ -31,6 +31,9 @@ check: $(VENV)/.dev
 	$(BIN)/mypy benchmarks/gallery
 	$(BIN)/mypy benchmarks/heads
 	$(BIN)/mypy benchmarks/service
+	$(BIN)/mypy benchmarks/detector
+	$(BIN)/mypy benchmarks/restore
+	$(BIN)/mypy benchmarks/train
 	$(BIN)/lint-imports
 	$(BIN)/vultus api --check api.json
 

@@ -60,7 +60,7 @@ def trained(
 def cosine(rows: Float64Array, pairs: PairSet) -> Float64Array:
     """Of rows as they are, which no feature of ReLU makes negative."""
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return np.einsum("nd,nd->n", unit[pairs.pairs.first], unit[pairs.pairs.second])
+    return np.asarray(np.einsum("nd,nd->n", unit[pairs.pairs.first], unit[pairs.pairs.second]))
 
 
 def figures(scores: Float64Array, pairs: PairSet) -> tuple[dict[str, Any], BoolArray]:
@@ -144,9 +144,9 @@ def main() -> None:
     gains = {}
     if len(members) > 1:
         k = len(members)
-        for score, errors in wrong.items():
+        for score, wrongly in wrong.items():
             gain = evaluate.bootstrap_difference(
-                np.tile(one, k), np.tile(other, k), np.concatenate(errors[:-1]), np.tile(errors[-1], k)
+                np.tile(one, k), np.tile(other, k), np.concatenate(wrongly[:-1]), np.tile(wrongly[-1], k)
             )
             gains[score] = [gain.value, gain.interval.low, gain.interval.high]
             value, low, high = (100 * x for x in gains[score])
