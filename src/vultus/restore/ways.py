@@ -57,7 +57,8 @@ class Learned:
 
     Args:
         restorer: the network.
-        below: overall quality (see `vultus.measure_quality`) at and above which a crop stays as it is; 1 restores nearly all.
+        below: overall quality (see `vultus.measure_quality`) at and above which a crop stays as it is; 1 restores what is
+            not of full quality.
 
     Raises:
         BadArgument: a number out of range.
