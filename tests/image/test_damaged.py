@@ -162,6 +162,40 @@ def test_a_png_whose_header_fails_its_checksum_is_damaged() -> None:
         read_image(bytes(content))
 
 
+def test_a_png_whose_pixels_fail_their_checksum_is_damaged() -> None:
+    content = bytearray(SEEDS["PNG"])
+    content[content.index(b"IEND") - 5] ^= 1  # the last byte of the chunk before: of its checksum
+    with pytest.raises(ImageParseError, match="checksum"):
+        read_image(bytes(content))
+
+
+@pytest.mark.parametrize(("depth", "colour", "row"), [(8, 2, 31), (8, 0, 11), (1, 0, 3), (16, 6, 81), (4, 3, 6)])
+def test_a_png_without_its_last_row_is_damaged(depth: int, colour: int, row: int) -> None:
+    palette = chunk(b"PLTE", bytes(48)) if colour == 3 else b""
+    for rows in (7, 6):
+        content = png(10, 7, zlib.compress(bytes(rows * row)), before=palette, depth=depth, colour=colour)
+        if rows == 7:
+            assert read_image(content).shape == (7, 10, 3)
+        else:
+            with pytest.raises(ImageParseError, match="bytes of its pixels"):
+                read_image(content)
+
+
+def test_an_interlaced_png_is_counted_by_its_passes() -> None:
+    # ten by seven grey: passes of 2x1, 1x1, 3x1, 2x2, 5x2, 5x4 and 10x3 pixels, each row with a byte more
+    for lacking in (0, 1):
+        data = zlib.compress(bytes(3 + 2 + 4 + 2 * 3 + 2 * 6 + 4 * 6 + 3 * 11 - lacking))
+        content = bytearray(png(10, 7, data, colour=0))
+        start = content.index(b"IHDR")
+        content[start + 16] = 1
+        content[start + 17 : start + 21] = zlib.crc32(content[start : start + 17]).to_bytes(4, "big")
+        if not lacking:
+            assert read_image(bytes(content)).shape == (7, 10, 3)
+        else:
+            with pytest.raises(ImageParseError, match="damaged"):
+                read_image(bytes(content))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(SEEDS)), st.data())
 def test_flipped_bytes_give_pixels_or_a_typed_error(name: str, data: st.DataObject) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vultus.errors import BadArgument
-from vultus.restore import LIGHTING, balance, equalise, self_quotient, tan_triggs
+from vultus.restore import LIGHTING, balance, equalise, lit_half, self_quotient, tan_triggs
 from vultus.types import Float64Array, FloatArray, UInt8Array
 
 WEIGHTS = np.array([0.299, 0.587, 0.114])
@@ -69,6 +69,32 @@ def test_a_wider_smoothing_leaves_smaller_shadows(face: UInt8Array) -> None:
     spot = face.copy()
     spot[40:60, 20:36] //= 2
     assert error(balance(spot, sigma=6), spot) > 1.5 * error(balance(spot, sigma=40), spot)
+
+
+# --- the lit half ----------------------------------------------------------------------------------------------------
+
+
+def test_what_lies_in_the_dark_is_shown_as_the_other_half(face: UInt8Array) -> None:
+    lit = face.copy()
+    lit[:, :56] = 3
+    made = lit_half(lit, sigma=2.0)
+    assert error(made, face) < 0.15 * error(lit, face)
+    np.testing.assert_array_equal(made[:, 70:], face[:, 70:])
+    np.testing.assert_array_equal(made[:, :42], face[:, :42])
+    np.testing.assert_array_equal(lit_half(lit[:, ::-1], sigma=2.0), made[:, ::-1])
+
+
+def test_a_face_lit_from_the_front_stays(face: UInt8Array) -> None:
+    np.testing.assert_array_equal(lit_half(face), face)
+    np.testing.assert_array_equal(lit_half(lit_from(face, 0.15)), lit_from(face, 0.15))
+
+
+def test_the_ratios_say_how_much_darker_it_has_to_be(face: UInt8Array) -> None:
+    lit = face.copy()
+    lit[:, :56] = (lit[:, :56] * 0.5).astype(np.uint8)
+    np.testing.assert_array_equal(lit_half(lit, ratios=(2.5, 4.0)), lit)
+    assert error(lit_half(lit, ratios=(1.1, 1.2), sigma=1.0), face) < 0.2 * error(lit, face)
+    assert error(lit_half(lit, ratios=(1.5, 8.0)), lit) < 0.5 * error(lit_half(lit), lit)
 
 
 # --- self quotient ---------------------------------------------------------------------------------------------------
@@ -197,6 +223,10 @@ def test_what_is_no_picture_is_refused(name: str) -> None:
         (balance, {"sigma": 0.0}, "sigma is"),
         (balance, {"most": 0.5}, "most is"),
         (balance, {"most": float("nan")}, "most is nan"),
+        (lit_half, {"sigma": 0.0}, "sigma is"),
+        (lit_half, {"ratios": (2.0,)}, "expected two factors"),
+        (lit_half, {"ratios": (0.5, 2.0)}, "first of ratios is"),
+        (lit_half, {"ratios": (3.0, 2.0)}, "second of ratios is"),
         (self_quotient, {"sigmas": ()}, "sigmas is empty"),
         (self_quotient, {"sigmas": (1.0, -2.0)}, "each of sigmas"),
         (tan_triggs, {"gamma": 0.0}, "gamma is"),

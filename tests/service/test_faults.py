@@ -8,10 +8,11 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.service.conftest import Running, serving
 
-from vultus import Gallery, errors
+from vultus import Gallery, Template, errors
 from vultus.errors import VultusError
 from vultus.image import Photo
 from vultus.service import PadVerdict, Settings
@@ -157,3 +158,25 @@ def test_a_service_goes_on_where_it_stopped(tmp_path: Path, cache: Path, collins
         assert not (tmp_path / "galleries" / ("0" * 32 + ".db")).exists()
     with pytest.raises(errors.GalleryLocked):
         next(iter(serving(settings, gallery_key=b"x" * 32)))
+
+
+def test_a_gallery_of_another_model_is_listed_and_can_be_removed(tmp_path: Path, cache: Path, collins: bytes) -> None:
+    settings = Settings(data=str(tmp_path), threads=1)
+    for here in serving(settings):
+        for name in ("ours", "theirs"):
+            assert here.client.post("/v1/galleries", json={"name": name}).status_code == 201
+        first, file = here.key, here.service.galleries.listing("theirs").file
+    for path in (tmp_path / "galleries").glob(f"{file.removesuffix('.db')}*"):
+        path.unlink()
+    with Gallery.open(tmp_path / "galleries" / file, model="another+model") as other:
+        other.enrol("ada", Template(np.eye(4, dtype=np.float32)[0], "another+model"))
+    for here in serving(settings):
+        here.client.headers["Authorization"] = f"Bearer {first}"
+        listed = here.client.get("/v1/galleries").json()
+        assert [(g["name"], g["templates"]) for g in listed] == [("ours", 0), ("theirs", 1)]
+        assert listed[1]["model"] == "another+model" != listed[0]["model"]
+        refused = here.client.post("/v1/galleries/theirs/identify", files={"image": collins})
+        assert (refused.status_code, refused.json()["code"]) == (409, "model_mismatch")
+        assert here.client.delete("/v1/galleries/theirs").json()["templates"] == 1
+        assert [g["name"] for g in here.client.get("/v1/galleries").json()] == ["ours"]
+        assert not list((tmp_path / "galleries").glob(f"{file.removesuffix('.db')}*"))

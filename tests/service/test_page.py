@@ -369,7 +369,8 @@ def test_two_people_decide_a_review(tab: Tab, service: Running, photos: Photos) 
         if name == "second":
             tab.see("Nothing waits for a review")
         else:
-            tab.see("1 verdict so far")
+            tab.see("1 verdict so far; another person decides")
+            expect(card.get_by_role("button", name="Same person")).to_have_count(0)
         tab.button("Sign out").click()
         expect(page.get_by_label("API key")).to_be_visible()
     assert service.client.get(f"/v1/reviews/{found['review']}").json()["state"] == "confirmed"

@@ -25,7 +25,7 @@ def restore(
         list[str] | None,
         typer.Option(
             "--way",
-            help="frontal, balance, equalise, self_quotient, tan_triggs; may be repeated. All of them by default.",
+            help="frontal, balance, lit_half, equalise, self_quotient, tan_triggs; may be repeated. All of them by default.",
         ),
     ] = None,
     restorer: Annotated[

@@ -26,6 +26,7 @@ from vultus.image.decode import (
     to_rgb,
     upright,
 )
+from vultus.image.png import check_png
 from vultus.types import UInt8Array
 
 
@@ -99,7 +100,11 @@ class Photo:
                 with parsing("the JPEG"):
                     picture.draft(None, (max(1, picture.size[0] // factor), max(1, picture.size[1] // factor)))
                 scale = 1.0 / round(full / max(picture.size))
-        return upright(decode(picture, background=self._background), turned), scale
+        pixels = decode(picture, background=self._background)
+        if picture.format == "PNG":
+            with parsing("the PNG"):
+                check_png(cast("bytes", self._content))
+        return upright(pixels, turned), scale
 
 
 ImageSource: TypeAlias = (

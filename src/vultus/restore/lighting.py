@@ -1,7 +1,7 @@
-"""What can be done about the light on a face before it is compared? Four ways, each picture to picture.
+"""What can be done about the light on a face before it is compared? Five ways, each picture to picture.
 
 All work on the lightness of the picture; colours follow it. `balance` is the gentle one: it takes out what differs between
-the left and the right half and leaves the rest. The others are the classics, which take out more than light.
+the left and the right half and leaves the rest; `lit_half` shows what lies in the shade as the other half has it. The others are the classics, which take out more than light.
 """
 
 from __future__ import annotations
@@ -50,6 +50,39 @@ def balance(crops: UInt8Array, *, sigma: float = 14.0, most: float = 4.0) -> UIn
         return np.exp(-np.clip(odd, -np.log(most), np.log(most)))
 
     return _scaled(crops, gain)
+
+
+@export("vultus.restore.lit_half")
+def lit_half(crops: UInt8Array, *, sigma: float = 5.0, ratios: tuple[float, float] = (1.5, 3.0)) -> UInt8Array:
+    """What is in the shade on one side of a face, shown as the other side has it in the light.
+
+    Dividing the shade away makes noise and rounding large where there was next to no light; a face is about symmetric, and
+    its other half was seen well. It needs an aligned face, whose middle is the crop's.
+
+    Args:
+        crops: (H, W, 3) or (n, H, W, 3) uint8 RGB, aligned.
+        sigma: of the smoothing under which lightness is compared, in pixels of a crop of 112.
+        ratios: how many times as light the other side has to be: where it begins to be taken, and where it is taken whole.
+
+    Returns:
+        Pictures of the same shape.
+
+    Raises:
+        BadArgument: pictures that are none, or numbers out of range.
+    """
+    crops = checked(crops)
+    within("sigma", sigma, 0.5, 112.0)
+    if len(ratios) != 2:
+        raise BadArgument(f"ratios is {ratios!r}; expected two factors")
+    low = np.log(within("the first of ratios", ratios[0], 1.0, 255.0))
+    high = np.log(within("the second of ratios", ratios[1], ratios[0], 255.0))
+    result = np.empty_like(crops, order="C")
+    for source, target in zip(_many(crops), _many(result), strict=True):
+        smooth = np.log(_smooth(source @ _WEIGHTS, sigma) + 1.0)
+        share = np.clip((smooth[:, ::-1] - smooth - low) / max(high - low, 1e-6), 0, 1)
+        share = _smooth(share**2 * (3 - 2 * share), 1.0)[..., None]
+        target[...] = np.rint(source + share * (source[:, ::-1].astype(np.float32) - source))
+    return result
 
 
 @export("vultus.restore.self_quotient")
@@ -163,6 +196,7 @@ def equalise(crops: UInt8Array, *, limit: float = 2.0, tiles: int = 4) -> UInt8A
 LIGHTING: dict[str, Callable[[UInt8Array], UInt8Array]] = {
     "balance": balance,
     "equalise": equalise,
+    "lit_half": lit_half,
     "self_quotient": self_quotient,
     "tan_triggs": tan_triggs,
 }

@@ -96,6 +96,11 @@ class Service:
         """The open gallery of a name."""
         return self.galleries.get(name, self.engine.ready.alone)
 
+    async def opened(self, name: str) -> Gallery:
+        """The same, for a route: opening one waits for a disk."""
+        found = self.galleries.already(name)
+        return found if found is not None else await self.run(self.gallery, name)
+
     def forget(self, gallery: str, subject: str | None) -> None:
         """Remove what is kept of a subject, or of all, outside the gallery; the gallery itself comes after."""
         where, values = (

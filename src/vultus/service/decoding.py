@@ -45,6 +45,8 @@ class _Worker:
         assert self.process.stdin is not None and self.process.stdout is not None  # noqa: S101, PT018 - both are pipes
         self._in, self._out = self.process.stdin.fileno(), self.process.stdout.fileno()
         os.set_blocking(self._in, False)
+        _widen(self._in)
+        _widen(self._out)
 
     def decode(self, content: bytes, seconds: float) -> UInt8Array:
         """Pixels of a picture.
@@ -188,6 +190,16 @@ class Decoders:
         if worker is not None:
             worker.end()
         self._on_death()
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold a picture's pixels or most of them: each refill costs two processes a switch."""
+    try:
+        from fcntl import F_SETPIPE_SZ, fcntl
+    except ImportError:  # Linux has it
+        return
+    with suppress(OSError):  # the system's limit for a user may be lower, or reached
+        fcntl(pipe, F_SETPIPE_SZ, _PIECE)
 
 
 def _left(until: float) -> float:

@@ -7,12 +7,13 @@ import os
 import re
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vultus.errors import GalleryExists, GalleryMissing
+from vultus.errors import GalleryExists, GalleryMissing, ModelMismatch
 from vultus.gallery import Gallery
 from vultus.gallery.keys import Key
 from vultus.recognizer import Recognizer
@@ -79,6 +80,10 @@ class Galleries:
             self._open[name] = opened
         return self.listing(name)
 
+    def already(self, name: str) -> Gallery | None:
+        """The gallery of a name, where it is open."""
+        return self._open.get(name)
+
     def get(self, name: str, recognizer: Recognizer) -> Gallery:
         """The open gallery of a name.
 
@@ -87,13 +92,29 @@ class Galleries:
             ModelMismatch: it is of another model.
             GalleryError: it cannot be opened.
         """
-        found = self._open.get(name)
-        if found is not None:
-            return found
         with self._guard:
             if name not in self._open:
                 self._open[name] = self._opened(self.listing(name).file, recognizer, exists=True)
             return self._open[name]
+
+    @contextmanager
+    def of_any_model(self, name: str, recognizer: Recognizer) -> Iterator[Gallery]:
+        """The gallery of a name; one of another model, which can be listed and removed, only while the block lasts.
+
+        Raises:
+            GalleryMissing: there is none.
+            GalleryError: it cannot be opened.
+        """
+        other: Gallery | None = None
+        try:
+            found = self.get(name, recognizer)
+        except ModelMismatch:
+            found = other = Gallery.open(self._folder / self.listing(name).file, read_only=True, key=self._key)
+        try:
+            yield found
+        finally:
+            if other is not None:
+                other.close()
 
     def delete(self, name: str) -> None:
         """Remove a gallery; its files are overwritten before they go.

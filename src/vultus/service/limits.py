@@ -40,7 +40,8 @@ class BodyLimits:
                 raise RequestTooLarge(f"the body has more than {self._most:,} bytes")
             until = time.monotonic() + self._seconds if until is None else until
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, until - time.monotonic()))
+                async with asyncio.timeout(until - time.monotonic()):
+                    message = await receive()
             except TimeoutError:
                 raise RequestTooSlow(f"the body did not arrive within {self._seconds:g} s") from None
             seen += len(message.get("body", b""))

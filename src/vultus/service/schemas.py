@@ -452,6 +452,7 @@ class SessionAnswer(Model):
     """A session of the page: send `csrf` as X-CSRF-Token with every change."""
 
     csrf: str
+    key_id: str
     name: str
     scopes: list[str]
 

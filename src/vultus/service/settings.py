@@ -68,7 +68,7 @@ class Settings:
     decoders: int | None = None
     decode_megabytes: int = 1024
     decode_seconds: float = 10.0
-    queue: int = 32
+    queue: int = 64
     deadline_seconds: float = 10.0
     batch: int = 8
     max_body_bytes: int = 32 << 20

@@ -74,9 +74,9 @@ export async function signOut() {
   token = null;
 }
 
-function opened({ csrf, name, scopes }) {
+function opened({ csrf, ...session }) {
   token = csrf;
-  return { name, scopes };
+  return session;
 }
 
 /** The address of a gallery. Throws a Problem where none is chosen. */

@@ -71,7 +71,8 @@ async def remove(request: Request, gallery: GalleryName, caller: Annotated[Calle
     service = service_of(request)
 
     def work() -> DeleteAnswer:
-        count = service.gallery(gallery).stats().templates
+        with service.galleries.of_any_model(gallery, service.engine.ready.alone) as found:
+            count = found.stats().templates
         with service.audit.change(action="gallery.delete", gallery=gallery, **caller.facts) as entry:
             service.forget(gallery, None)
             service.state.change("DELETE FROM jobs WHERE gallery = ?", (gallery,))
@@ -90,20 +91,18 @@ async def identify(
     """Who of a gallery is it? Candidates that reach the threshold, best first; none for "nobody"."""
     service = service_of(request)
     async with service.engine.admitted():
-        opened = await service.run(service.gallery, gallery)
+        opened = await service.opened(gallery)
         body = await read_body(request, IdentifyRequest)
         if body.fpir is not None and body.fmr is not None:
             raise BadArgument("fpir and fmr exclude each other; give one of them")
         seen = (await service.engine.seen([await picture_in(service, body)]))[0]
-        found = await service.run(
-            opened.identify, seen.sample.template, fpir=body.fpir, fmr=body.fmr, max_rank=body.max_rank
-        )
-        return await service.run(_identified, service, caller, gallery, opened, seen, found)
+        return await service.run(_identified, service, caller, gallery, opened, seen, body)
 
 
 def _identified(
-    service: Service, caller: Caller, name: str, opened: Gallery, seen: Seen, found: Identification
+    service: Service, caller: Caller, name: str, opened: Gallery, seen: Seen, body: IdentifyRequest
 ) -> IdentifyAnswer:
+    found = opened.identify(seen.sample.template, fpir=body.fpir, fmr=body.fmr, max_rank=body.max_rank)
     attack = attacked([seen.pad])
     candidates = [] if attack else [_candidate(caller, opened, c.rank, c.subject_id, c.score, found) for c in found]
     match = bool(candidates)
@@ -181,11 +180,11 @@ def _to_review(
 
 
 def _answer(service: Service, listed: Listed) -> GalleryAnswer:
-    opened = service.gallery(listed.name)
-    stats = opened.stats()
+    with service.galleries.of_any_model(listed.name, service.engine.ready.alone) as opened:
+        stats, model = opened.stats(), opened.model_id
     return GalleryAnswer(
         name=listed.name,
-        model=opened.model_id,
+        model=model,
         subjects=stats.subjects,
         templates=stats.templates,
         created=listed.created,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from vultus.errors import NotAllowed, NotReady
 from vultus.service.access import authenticated, checked_key, same_origin, service_of
 from vultus.service.bodies import contract, read_body
-from vultus.service.keys import SCOPES
+from vultus.service.keys import SCOPES, ApiKey
 from vultus.service.metrics import TYPE
 from vultus.service.problems import responses
 from vultus.service.schemas import Health, SessionAnswer, SessionRequest
@@ -61,7 +61,7 @@ async def start(request: Request, response: Response) -> SessionAnswer:
         secure=request.headers.get("origin", "").startswith("https:"),
         path="/",
     )
-    return SessionAnswer(csrf=session.csrf, name=key.name, scopes=[s for s in SCOPES if s in key.scopes])
+    return _session(session.csrf, key)
 
 
 @router.get("/session", tags=["session"])
@@ -70,7 +70,7 @@ async def session_(request: Request) -> SessionAnswer:
     service = service_of(request)
     caller = authenticated(request)
     csrf = service.sessions.get(request.cookies.get(COOKIE, "")).csrf
-    return SessionAnswer(csrf=csrf, name=caller.key.name, scopes=[s for s in SCOPES if caller.may(s)])
+    return _session(csrf, caller.key)
 
 
 @router.delete("/session", tags=["session"], status_code=204)
@@ -81,3 +81,9 @@ async def end(request: Request) -> Response:
     gone = Response(status_code=204)
     gone.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return gone
+
+
+def _session(csrf: str, key: ApiKey) -> SessionAnswer:
+    return SessionAnswer(
+        csrf=csrf, key_id=key.key_id, name=key.name, scopes=[s for s in SCOPES if s in key.scopes]
+    )

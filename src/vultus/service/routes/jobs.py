@@ -30,7 +30,7 @@ async def start_cluster(request: Request, gallery: GalleryName, caller: Annotate
     """Group the faces of unlabelled pictures by person. Groups can be named then, which enrols them."""
     service = service_of(request)
     async with service.engine.admitted():
-        await service.run(service.gallery, gallery)
+        await service.opened(gallery)
         body = await read_body(request, ClusterRequest)
 
     def work(progress: Progress) -> dict[str, object]:
@@ -47,7 +47,7 @@ async def start_cluster(request: Request, gallery: GalleryName, caller: Annotate
 async def start_purge(request: Request, gallery: GalleryName, caller: Annotated[Caller, needs("admin")]) -> JobAnswer:
     """Remove templates that have expired, and subjects whose last ones they were."""
     service = service_of(request)
-    await service.run(service.gallery, gallery)
+    await service.opened(gallery)
 
     def work(_: Progress) -> dict[str, object]:
         with service.audit.change(action="purge", gallery=gallery, **caller.facts) as entry:

@@ -99,7 +99,7 @@ async def _pair(service: Service, caller: Caller, seen: list[Seen], fmr: float) 
 
 async def _claim(service: Service, caller: Caller, body: VerifyRequest, content: bytes) -> VerifyAnswer:
     name, subject = body.gallery or "", body.subject_id or ""
-    gallery = await service.run(service.gallery, name)
+    gallery = await service.opened(name)
     guess = f"subject:{name}:{subject}"
     service.attempts.check(guess)
     await service.run(gallery.subject, subject)

@@ -50,7 +50,7 @@ async def enrol(
     """Enrol a subject with one or several pictures, each of one face. It is on the disk when the answer comes."""
     service = service_of(request)
     async with service.engine.admitted():
-        opened = await service.run(service.gallery, gallery)
+        opened = await service.opened(gallery)
         body = await read_body(request, EnrolRequest)
         contents = await pictures(service, body, body.images)
         seen = await service.engine.seen(contents, one=True, alone=True)
@@ -71,7 +71,7 @@ async def add(
     """Give an enrolled subject more pictures."""
     service = service_of(request)
     async with service.engine.admitted():
-        opened = await service.run(service.gallery, gallery)
+        opened = await service.opened(gallery)
         body = await read_body(request, AddRequest)
         contents = await pictures(service, body, body.images)
         await service.run(opened.subject, subject_id)

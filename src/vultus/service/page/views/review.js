@@ -53,19 +53,8 @@ async function card(app, one, again) {
   const name = enrolled?.name ?? one.subject_id;
   const place = h("div");
   const settled = one.state === "confirmed" || one.state === "refuted";
-  const buttons = [
-    ["same", "Same person"],
-    ["different", "Different people"],
-  ].map(([verdict, text]) => {
-    const button = h("button", { type: "button" }, text);
-    button.addEventListener("click", async () => {
-      const done = await during(button, place, () => ask("POST", `v1/reviews/${one.id}/decision`, { json: { verdict } }));
-      if (!done) return;
-      say("Your verdict is recorded");
-      await again();
-    });
-    return button;
-  });
+  const decided = one.decisions.some((d) => d.key === app.session.key_id);
+  const buttons = settled || decided ? [] : verdicts();
   const probe = one.picture ? `v1/reviews/${one.id}/picture` : null;
   return h(
     "article",
@@ -78,8 +67,26 @@ async function card(app, one, again) {
     ),
     h("p", { class: "row between" }, h("span", {}, "Candidate ", h("strong", { class: "name" }, name), ` in ${one.gallery}`), bandChip(one.band)),
     h("p", { class: "muted small" }, when(one.created), ` · threshold ${one.threshold.toFixed(3)} · ${one.state}`),
-    one.decisions.length ? h("ul", { class: "plain small" }, ...one.decisions.map((d) => h("li", {}, `Key ${d.key}: ${d.verdict}, `, when(d.made)))) : null,
+    one.decisions.length ? h("ul", { class: "plain small" }, ...one.decisions.map((d) => h("li", {}, `${d.key === app.session.key_id ? "You" : `Key ${d.key}`}: ${d.verdict}, `, when(d.made)))) : null,
     place,
-    settled ? null : h("div", { class: "row" }, ...buttons, h("span", { class: "muted small" }, `${count(one.decisions.length, "verdict")} so far`)),
+    settled
+      ? null
+      : h("div", { class: "row" }, ...buttons, h("span", { class: "muted small" }, `${count(one.decisions.length, "verdict")} so far${decided ? "; another person decides" : ""}`)),
   );
+
+  function verdicts() {
+    return [
+      ["same", "Same person"],
+      ["different", "Different people"],
+    ].map(([verdict, text]) => {
+      const button = h("button", { type: "button" }, text);
+      button.addEventListener("click", async () => {
+        const done = await during(button, place, () => ask("POST", `v1/reviews/${one.id}/decision`, { json: { verdict } }));
+        if (!done) return;
+        say("Your verdict is recorded");
+        await again();
+      });
+      return button;
+    });
+  }
 }
