@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench audit clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -53,5 +53,14 @@ bench: .venv-bench/.ready $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gallery.run --probes 1000 --out out/bench/gallery.json
 	$(BIN)/python -m benchmarks.heads.run
 
+# known vulnerabilities of what is installed; asks PyPI's advisories over the network
+.venv-audit/.ready:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip --disable-pip-version-check install --quiet pip-audit
+	touch $@
+
+audit: .venv-audit/.ready $(VENV)/.dev
+	.venv-audit/bin/pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
 clean:
-	rm -rf $(VENV) .venv-bench out build dist
+	rm -rf $(VENV) .venv-bench .venv-audit out build dist

@@ -42,7 +42,9 @@ def ways_of(restorer: str | None) -> dict[str, Restore]:
         "masked beside the crop": restore.AugmentedViews(Policy.parse(MASKED), copies=1),
     }
     ways |= {name: restore.Light(name) for name in restore.LIGHTING}
-    ways |= {f"{name} beside the crop": restore.Beside(restore.Light(name)) for name in ("balance", "equalise", "lit_half")}
+    ways |= {
+        f"{name} beside the crop": restore.Beside(restore.Light(name)) for name in ("balance", "equalise", "lit_half")
+    }
     if restorer is not None:
         learned = restore.Learned(restore.Restorer.load(restorer, threads=1))
         ways |= {"restorer": learned, "restorer beside the crop": restore.Beside(learned)}

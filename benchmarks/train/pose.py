@@ -66,8 +66,10 @@ def held_out(root: Path, kept: Path, most: float) -> Path:
         near[i] = len(found) > 0 and abs(face3d.fit(found.landmarks[0]).yaw) < most
     count = np.bincount(faces.labels[near], minlength=len(faces.classes))
     people = np.flatnonzero(count >= 2)
-    place = {int(label): i for i, label in enumerate(people)}
-    photos = [(faces.content(i), place[int(faces.labels[i])]) for i in np.flatnonzero(near) if faces.labels[i] in place]
+    place = {label: i for i, label in enumerate(people.tolist())}
+    photos = [
+        (faces.content(i), place[faces.labels[i]]) for i in np.flatnonzero(near).tolist() if faces.labels[i] in place
+    ]
     write_shards(kept, photos, tuple(faces.classes[i] for i in people), encoding=faces.manifest.encoding)
     return kept
 

@@ -28,7 +28,8 @@ def command(url: str, key: str, *, seed: int, examples: int, phases: str = PHASE
 
 def configure(folder: Path) -> None:
     """Write the settings that a run in this folder takes: 503 is how a service that has enough to do refuses, and no fault."""
-    text = '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "3xx", "4xx", "503"]\n'
+    hooks = Path(__file__).with_name("schemathesis_hooks.py").resolve().as_posix()
+    text = f'hooks = "{hooks}"\n[checks.not_a_server_error]\nexpected-statuses = ["2xx", "3xx", "4xx", "503"]\n'
     (folder / "schemathesis.toml").write_text(text, encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ from vultus._export import export
 from vultus.augment.draws import Draws
 from vultus.augment.geometric import BORDERS, Border, follow, joined, warped
 from vultus.augment.operations import OPERATIONS, Operation
-from vultus.augment.views import Views
+from vultus.augment.views import Views, unchecked
 from vultus.errors import BadArgument, BadPolicy
 from vultus.tables import from_table
 from vultus.types import Float64Array, FloatArray, UInt8Array
@@ -183,13 +183,13 @@ class Policy:
         """
         views = Views(images, landmarks, boxes)
         for name, number in (("seed", seed), ("first", first)):
-            if isinstance(number, bool) or not isinstance(number, int | np.integer):
+            if type(number) is not int and (isinstance(number, bool) or not isinstance(number, int | np.integer)):
                 raise BadArgument(f"{name} is {number!r}; expected a whole number")
         if views.landmarks is None and self.needs_landmarks:
             wanting = sorted({n for s in self.steps for n in s.names if OPERATIONS[n].needs_landmarks})
             raise BadArgument(f"{', '.join(wanting)}: follow the face and need landmarks=, (5, 2) for each picture")
         if views.images.ndim == 3:
-            return Views(*self._changed(views.images, views.landmarks, views.boxes, int(seed), int(first)))
+            return unchecked(*self._changed(views.images, views.landmarks, views.boxes, int(seed), int(first)))
         out = np.empty(views.images.shape, dtype=np.uint8)
         points = None if views.landmarks is None else np.array(views.landmarks)
         where = None if views.boxes is None else np.array(views.boxes)
@@ -205,7 +205,7 @@ class Policy:
                 points[i] = point
             if where is not None:
                 where[i] = box
-        return Views(out, points, where)
+        return unchecked(out, points, where)
 
     def _changed(
         self, picture: UInt8Array, points: FloatArray | None, box: FloatArray | None, seed: int, number: int

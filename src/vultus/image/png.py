@@ -35,9 +35,10 @@ def check_png(content: bytes) -> None:
         if kind == b"IDAT":
             if not fits:
                 raise ImageParseError("the PNG is damaged: its pixels do not have their checksum")
-            while data and found < wanted:
-                found += len(inflater.decompress(data, _PORTION))
-                data = inflater.unconsumed_tail
+            rest: bytes | memoryview = data
+            while rest and found < wanted:
+                found += len(inflater.decompress(rest, _PORTION))
+                rest = inflater.unconsumed_tail
     if found < wanted:
         raise ImageParseError(f"the PNG is damaged: {found:,} of {wanted:,} bytes of its pixels are there")
 

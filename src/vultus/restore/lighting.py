@@ -1,7 +1,8 @@
 """What can be done about the light on a face before it is compared? Five ways, each picture to picture.
 
 All work on the lightness of the picture; colours follow it. `balance` is the gentle one: it takes out what differs between
-the left and the right half and leaves the rest; `lit_half` shows what lies in the shade as the other half has it. The others are the classics, which take out more than light.
+the left and the right half and leaves the rest; `lit_half` shows what lies in the shade as the other half has it. The others
+are the classics, which take out more than light.
 """
 
 from __future__ import annotations

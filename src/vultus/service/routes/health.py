@@ -84,6 +84,4 @@ async def end(request: Request) -> Response:
 
 
 def _session(csrf: str, key: ApiKey) -> SessionAnswer:
-    return SessionAnswer(
-        csrf=csrf, key_id=key.key_id, name=key.name, scopes=[s for s in SCOPES if s in key.scopes]
-    )
+    return SessionAnswer(csrf=csrf, key_id=key.key_id, name=key.name, scopes=[s for s in SCOPES if s in key.scopes])
