@@ -9,7 +9,7 @@ sizes. They are sent at times drawn beforehand (Poisson), whether or not the ans
 is not spared; latency counts from the time at which a request was due.
 
 - warm-up: half of the model-only rate, then twice of it: as many requests are inside at once as ever will be.
-- steady: 0.76 of the model-only rate. Every answer must be 200.
+- steady: 0.75 of the model-only rate. Every answer must be 200.
 - capacity: 200s a second where half as many requests as the service lets in are sent in a circle, each when one is answered;
   before the overload and after the recovery.
 - overload: twice the model-only rate, which is more than twice that capacity. Goodput is the rate of 200s over the capacity,
@@ -248,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=600, help="of the steady phase")
     parser.add_argument("--overload-seconds", type=float, help="a tenth of it unless given")
     parser.add_argument("--threads", type=int, default=cores)
-    parser.add_argument("--share", type=float, default=0.76, help="of the model-only rate, offered in the steady phase")
+    parser.add_argument("--share", type=float, default=0.75, help="of the model-only rate, offered in the steady phase")
     parser.add_argument("--queue", type=int, help="of the service; its default unless given")
     chosen = parser.parse_args(arguments)
     pictures, where = portraits(SIZES), environment()
