@@ -30,6 +30,15 @@ def test_a_key_gives_one_stream_and_another_key_another() -> None:
     assert first(0, 1) == first(0, 1)
 
 
+def test_a_number_between_equal_limits_costs_one_draw() -> None:
+    for key in ((3, 1, 4), (0,), ()):
+        some, all_ = Draws(*key), Draws(*key)
+        seen = [some.uniform(2.5, 2.5), some.bits(), some.uniform(1, 1), some.uniform(0, 0), some.sign(), some.bits()]
+        drawn = [all_.bits() for _ in range(6)]
+        assert [seen[0], seen[2], seen[3]] == [2.5, 1, 0]
+        assert [seen[1], seen[5]] == [drawn[1], drawn[5]]
+
+
 def test_numbers_are_even() -> None:
     draws = Draws(5)
     numbers = np.array([draws.uniform(-2, 3) for _ in range(20_000)])

@@ -14,7 +14,7 @@ import scipy.stats
 from PIL import Image
 from tests.augment.conftest import wrong
 
-from vultus.augment import defocus, gaussian_blur, jpeg, low_resolution, motion_blur, sensor_noise
+from vultus.augment import coding, defocus, gaussian_blur, jpeg, low_resolution, motion_blur, sensor_noise
 from vultus.augment.sensing import standard_normal
 from vultus.errors import BadArgument
 from vultus.types import Float64Array, UInt8Array
@@ -127,6 +127,17 @@ def test_jpeg_is_pillows(quality: int, face: UInt8Array) -> None:
     Image.fromarray(face).save(stream, "JPEG", quality=quality, subsampling=2)
     with Image.open(stream) as decoded:
         assert np.abs(jpeg(face, quality).astype(int) - np.asarray(decoded)).max() <= 3
+
+
+@pytest.mark.parametrize("quality", [5, 30, 90])
+def test_simplejpeg_decodes_the_same(quality: int, face: UInt8Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = pytest.importorskip("simplejpeg")
+    found = []
+    for one in (package, None):
+        monkeypatch.setattr(coding, "_QUICK", one)
+        found.append(jpeg(face, quality, scale=0.6))
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], face)
 
 
 def test_a_smaller_scale_makes_larger_blocks(face: UInt8Array) -> None:

@@ -6,6 +6,7 @@ Every move is an affine map, so that several in a row are one, and pixels are in
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import cv2
@@ -154,8 +155,15 @@ def crop(
 
 
 def mirror_map(size: tuple[int, int]) -> Float64Array:
-    """(2, 3) map that turns left and right round in a picture of that (height, width)."""
-    return np.array([[-1.0, 0.0, size[1] - 1.0], [0.0, 1.0, 0.0]])
+    """(2, 3) map that turns left and right round in a picture of that (height, width); not to be written to."""
+    return _mirror_map(size[1])
+
+
+@lru_cache(maxsize=256)
+def _mirror_map(width: int) -> Float64Array:
+    made = np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0]])
+    made.flags.writeable = False
+    return made
 
 
 def about_map(centre: Float64Array, angle: float, factor: float) -> Float64Array:
@@ -200,10 +208,11 @@ def _about(views: Views, angle: float, factor: float) -> Float64Array:
 
 def warped(picture: UInt8Array, matrix: Float64Array, size: tuple[int, int], border: str) -> UInt8Array:
     """One picture by one map."""
+    if matrix is _mirror_map(size[1]) and size == picture.shape[:2]:
+        return _flipped(picture)
     (a, b, x), (c, d, y) = matrix.tolist()
     if size == picture.shape[:2] and (a, b, x, c, d, y) == (-1.0, 0.0, size[1] - 1.0, 0.0, 1.0, 0.0):
-        flipped: UInt8Array = cv2.flip(picture, 1)
-        return flipped
+        return _flipped(picture)
     if b == c == 0.0 and a > 0 and d > 0:
         cut = _cut(picture, a, d, x, y, size, border)
         if cut is not None:
@@ -214,6 +223,11 @@ def warped(picture: UInt8Array, matrix: Float64Array, size: tuple[int, int], bor
     out: UInt8Array = cv2.warpAffine(
         picture, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR, borderMode=BORDERS[border]
     )
+    return out
+
+
+def _flipped(picture: UInt8Array) -> UInt8Array:
+    out: UInt8Array = cv2.flip(picture, 1)
     return out
 
 

@@ -19,7 +19,7 @@ from vultus._export import export
 from vultus.augment.draws import Draws
 from vultus.augment.geometric import BORDERS, Border, follow, joined, warped
 from vultus.augment.operations import OPERATIONS, Operation
-from vultus.augment.views import Views, unchecked
+from vultus.augment.views import Views, parts, unchecked
 from vultus.errors import BadArgument, BadPolicy
 from vultus.tables import from_table
 from vultus.types import Float64Array, FloatArray, UInt8Array
@@ -181,25 +181,23 @@ class Policy:
         Raises:
             BadArgument: pictures, landmarks or boxes that are none, or no landmarks where they are needed.
         """
-        views = Views(images, landmarks, boxes)
-        for name, number in (("seed", seed), ("first", first)):
-            if type(number) is not int and (isinstance(number, bool) or not isinstance(number, int | np.integer)):
-                raise BadArgument(f"{name} is {number!r}; expected a whole number")
-        if views.landmarks is None and self.needs_landmarks:
+        images, landmarks, boxes = parts(images, landmarks, boxes)
+        seed, first = _whole("seed", seed), _whole("first", first)
+        if landmarks is None and self.needs_landmarks:
             wanting = sorted({n for s in self.steps for n in s.names if OPERATIONS[n].needs_landmarks})
             raise BadArgument(f"{', '.join(wanting)}: follow the face and need landmarks=, (5, 2) for each picture")
-        if views.images.ndim == 3:
-            return unchecked(*self._changed(views.images, views.landmarks, views.boxes, int(seed), int(first)))
-        out = np.empty(views.images.shape, dtype=np.uint8)
-        points = None if views.landmarks is None else np.array(views.landmarks)
-        where = None if views.boxes is None else np.array(views.boxes)
-        for i, picture in enumerate(views.images):
+        if images.ndim == 3:
+            return unchecked(*self._changed(images, landmarks, boxes, seed, first))
+        out = np.empty(images.shape, dtype=np.uint8)
+        points = None if landmarks is None else np.array(landmarks)
+        where = None if boxes is None else np.array(boxes)
+        for i, picture in enumerate(images):
             out[i], point, box = self._changed(
                 picture,
                 None if points is None else points[i],
                 None if where is None else where[i],
-                int(seed),
-                int(first) + i,
+                seed,
+                first + i,
             )
             if points is not None:
                 points[i] = point
@@ -269,6 +267,14 @@ def vary(
     level = OPERATIONS[operation].severity if severity is None else severity
     policy = Policy((Step(step.operation, severity=(level, level)),))
     return policy(images, landmarks, boxes, seed=seed)
+
+
+def _whole(name: str, number: int) -> int:
+    if type(number) is int:
+        return number
+    if isinstance(number, bool) or not isinstance(number, int | np.integer):
+        raise BadArgument(f"{name} is {number!r}; expected a whole number")
+    return int(number)
 
 
 def _range(name: str, pair: Sequence[float], low: float, high: float) -> None:

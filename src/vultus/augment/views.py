@@ -35,24 +35,10 @@ class Views:
     boxes: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        images = checked(self.images)
-        object.__setattr__(self, "images", images)
-        lead = images.shape[:-3]
-        for name, tail in (("landmarks", (5, 2)), ("boxes", (4,))):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            try:
-                array = np.asarray(value, dtype=np.float32)
-            except (TypeError, ValueError) as problem:
-                raise BadArgument(f"{name} are no array of numbers: {problem}") from problem
-            if array.shape == tail and lead:
-                array = np.broadcast_to(array, lead + tail)
-            if array.shape != lead + tail:
-                raise BadArgument(f"{name} have shape {array.shape}; expected {lead + tail} or {tail}")
-            if not np.isfinite(array).all():
-                raise BadArgument(f"{name} hold NaN or infinity")
-            object.__setattr__(self, name, array)
+        for name, value in zip(
+            ("images", "landmarks", "boxes"), parts(self.images, self.landmarks, self.boxes), strict=True
+        ):
+            object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         """How many pictures a batch holds; 1 for a single one."""
@@ -66,10 +52,45 @@ class Views:
 
 def unchecked(images: UInt8Array, landmarks: FloatArray | None, boxes: FloatArray | None) -> Views:
     """Views of what was made here: to look at every number once more would cost a third of a small change."""
-    views = object.__new__(Views)
-    for name, value in (("images", images), ("landmarks", landmarks), ("boxes", boxes)):
-        object.__setattr__(views, name, value)
+    views = _new(Views)
+    _set(views, "images", images)
+    _set(views, "landmarks", landmarks)
+    _set(views, "boxes", boxes)
     return views
+
+
+_new, _set = object.__new__, object.__setattr__
+
+
+def parts(
+    images: npt.ArrayLike, landmarks: npt.ArrayLike | None, boxes: npt.ArrayLike | None
+) -> tuple[UInt8Array, FloatArray | None, FloatArray | None]:
+    """What `Views` holds, checked.
+
+    Raises:
+        BadArgument: see `Views`.
+    """
+    pictures = checked(images)
+    if landmarks is None and boxes is None:
+        return pictures, None, None
+    lead = pictures.shape[:-3]
+    return pictures, _beside("landmarks", landmarks, lead, (5, 2)), _beside("boxes", boxes, lead, (4,))
+
+
+def _beside(name: str, value: npt.ArrayLike | None, lead: tuple[int, ...], tail: tuple[int, ...]) -> FloatArray | None:
+    if value is None:
+        return None
+    try:
+        array = np.asarray(value, dtype=np.float32)
+    except (TypeError, ValueError) as problem:
+        raise BadArgument(f"{name} are no array of numbers: {problem}") from problem
+    if array.shape == tail and lead:
+        array = np.broadcast_to(array, lead + tail)
+    if array.shape != lead + tail:
+        raise BadArgument(f"{name} have shape {array.shape}; expected {lead + tail} or {tail}")
+    if not np.isfinite(array).all():
+        raise BadArgument(f"{name} hold NaN or infinity")
+    return array
 
 
 def checked(images: npt.ArrayLike) -> UInt8Array:
@@ -79,12 +100,13 @@ def checked(images: npt.ArrayLike) -> UInt8Array:
         BadArgument: they are not.
     """
     array = np.asarray(images)
+    shape = array.shape
     if array.dtype != np.uint8:
         raise BadArgument(f"the pictures have dtype {array.dtype}; expected uint8 RGB")
-    if array.ndim not in (3, 4) or array.shape[-1] != 3:
-        raise BadArgument(f"the pictures have shape {array.shape}; expected (H, W, 3) or (n, H, W, 3)")
-    if not (array.shape[-2] and array.shape[-3]):
-        raise BadArgument(f"the pictures have shape {array.shape}: no pixels")
+    if len(shape) not in (3, 4) or shape[-1] != 3:
+        raise BadArgument(f"the pictures have shape {shape}; expected (H, W, 3) or (n, H, W, 3)")
+    if not (shape[-2] and shape[-3]):
+        raise BadArgument(f"the pictures have shape {shape}: no pixels")
     return array
 
 

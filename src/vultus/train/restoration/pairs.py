@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from vultus.align import TEMPLATES, align
-from vultus.augment import DEGRADATIONS, degrade, turn
+from vultus.augment import DEGRADATIONS, degrade, directional_light, turn
 from vultus.errors import BadArgument
 from vultus.types import Faces, UInt8Array
 
@@ -57,7 +57,7 @@ def harmed(
 
 
 def _moment(factor: str) -> int:
-    return {"yaw": 0, "rotation": 0, "occlusion": 1, "dark": 2}.get(factor, 3)
+    return {"yaw": 0, "rotation": 0, "light": 1, "occlusion": 2, "dark": 3}.get(factor, 4)
 
 
 def _one(pixels: UInt8Array, factor: str, rng: np.random.Generator) -> UInt8Array:
@@ -70,6 +70,12 @@ def _one(pixels: UInt8Array, factor: str, rng: np.random.Generator) -> UInt8Arra
         return again
     if factor == "occlusion" and rng.random() < 0.5:  # things before a face have any colour and lie anywhere
         return _covered(pixels, rng)
+    if factor == "light" and rng.random() < 0.7:  # lamps stand on either side, above and below
+        azimuth, elevation = math.radians(rng.uniform(-80, 80)), math.radians(rng.uniform(-40, 60))
+        landmarks = _FACE.landmarks[0]
+        return directional_light(
+            pixels, landmarks, azimuth=azimuth, elevation=elevation, strength=float(rng.uniform(0.4, 1.0))
+        )
     return degrade(np.ascontiguousarray(pixels), _FACE, factor, severity)
 
 
