@@ -9,7 +9,7 @@ from vultus.errors import BadArgument
 from vultus.train.data import draw_face
 from vultus.train.restoration.pairs import harmed
 
-FACTORS = ("low_resolution", "dark", "occlusion", "yaw")
+FACTORS = ("low_resolution", "dark", "occlusion", "yaw", "light")
 
 
 def made(pixels: np.ndarray, seed: int = 0, **changed: object) -> np.ndarray:
@@ -21,13 +21,23 @@ def made(pixels: np.ndarray, seed: int = 0, **changed: object) -> np.ndarray:
 def test_every_factor_harms_and_repeats(factor: str) -> None:
     face = draw_face(1, 0)
     before = face.copy()
-    one, again, other = (made(face, seed, factors=(factor,)) for seed in (4, 4, 5))
+    one, again, *others = (made(face, seed, factors=(factor,)) for seed in (4, 4, *range(8)))
     assert one.shape == face.shape
     assert one.dtype == np.uint8
     assert np.array_equal(one, again)
-    assert not np.array_equal(one, other)
+    assert not all(np.array_equal(one, other) for other in others)
     assert np.abs(one.astype(int) - face).mean() > 1
     assert np.array_equal(face, before)
+
+
+def test_lamps_stand_on_either_side_and_the_worst_is_common() -> None:
+    face = np.full((112, 112, 3), 120, dtype=np.uint8)
+    lit = np.stack([made(face, seed, factors=("light",)) for seed in range(60)]).astype(float)
+    left, right = lit[:, 40:90, 20:50].mean(axis=(1, 2, 3)), lit[:, 40:90, 62:92].mean(axis=(1, 2, 3))
+    assert 15 < (left > right).sum() < 50
+    small = [made(face, seed, factors=("occlusion",)) for seed in range(200)]
+    covered = np.array([(picture == (118, 122, 128)).all(axis=2).sum() for picture in small])
+    assert (covered == covered.max()).sum() > 2 * ((covered > 0) & (covered == covered[covered > 0].min())).sum()
 
 
 def test_untouched_faces_stay() -> None:

@@ -42,16 +42,26 @@ def trained(faces: InMemory, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    overrides = ("run.steps=70", "loss.identity=0", "optimizer.lr=0.01", "average.decay=0.8", 'data.factors=["dark"]')
+    overrides = (
+        "run.steps=70",
+        "loss.identity=0",
+        "loss.people=0",
+        "optimizer.lr=0.01",
+        "average.decay=0.8",
+        'data.factors=["dark"]',
+    )
     terms = ("export.licence=mine", "export.commercial=false", "export.training_data=drawings")
     restoration.run(config(folder, *overrides, *terms, "data.hold_out=0.2", "data.untouched=0"), dataset=faces)
     torch.set_num_threads(before)
     return folder
 
 
-def test_the_recipe_is_read_and_wrong_values_are_named() -> None:
+def test_the_recipes_are_read_and_wrong_values_are_named() -> None:
     recipe = restoration.Config.load(RECIPE)
     assert restoration.Config.of(recipe.recipe().table) == recipe
+    later = restoration.Config.load(RECIPE.with_stem("restore_small_identity"))
+    assert (later.data, later.model, later.run.folder) == (recipe.data, recipe.model, recipe.run.folder)
+    assert later.run.steps > recipe.run.steps
     for override, message in (
         ("data.factor=[]", "did you mean 'factors'"),
         ('data.factors=["rain"]', "factors is"),
@@ -102,11 +112,13 @@ def test_an_operator_without_a_form_in_torch_is_named() -> None:
 
 
 def test_identity_is_watched_and_people_are_held_out(faces: InMemory, tmp_path: Path) -> None:
-    kinds = ("run.steps=2", "data.hold_out=0.3", "run.log_every=1", "run.batch=2")
+    kinds = ("run.steps=2", "data.hold_out=0.3", "run.log_every=1", "run.batch=2", "loss.people=0.1", "loss.identity=1")
     recipe = config(tmp_path / "a", *kinds, "loss.watched=0.5")
     result = restoration.run(recipe, dataset=faces)
     assert 0 < result.losses["identity"] < 1
-    assert result.losses["loss"] == pytest.approx(result.losses["identity"] + result.losses["pixels"], rel=1e-5)
+    assert 0 < result.losses["people"] < 5
+    parts = [result.losses[part] for part in training.PARTS]
+    assert result.losses["loss"] == pytest.approx(sum(parts), rel=1e-5)
     inside, outside = training.split(faces, recipe)
     assert len(inside) == 42
     assert len(outside) == 18
@@ -115,6 +127,49 @@ def test_identity_is_watched_and_people_are_held_out(faces: InMemory, tmp_path: 
     again = training.batch(faces, inside, recipe, 5)
     assert np.array_equal(before, again[1])
     assert np.array_equal(after[0], faces.pixels(int(numbers[0])))
+
+
+def test_who_it_is_is_learned_among_the_people_trained_on(faces: InMemory) -> None:
+    watched = training._Watched("sface-2021dec", faces)
+    inside = np.flatnonzero(faces.labels != 3)
+    centres = watched.centres(inside)
+    assert centres._rows.shape == (9, 128)
+    rows = Embedder(threads=1)(np.stack([faces.pixels(int(i)) for i in np.flatnonzero(faces.labels == 4)]))
+    mean = rows.sum(axis=0) / np.linalg.norm(rows.sum(axis=0))
+    assert np.allclose(centres._rows[centres._number[4]], mean, atol=1e-5)
+    own = centres._rows[[centres._number[4]]]
+    cosine = (own @ centres._rows.T).numpy()[0].astype(np.float64)
+    cosine[centres._number[4]] -= training.MARGIN
+    for label, value in ((4, cosine[centres._number[4]]), (5, None)):
+        loss = float(centres.loss(own, np.array([label])))
+        if value is not None:
+            assert loss == pytest.approx(np.log(np.exp(32 * (cosine - value)).sum()), rel=1e-4)
+        else:
+            assert loss > float(centres.loss(own, np.array([4])))
+
+
+def test_the_harmed_view_counts_where_both_are_compared(faces: InMemory) -> None:
+    watched = training._Watched("sface-2021dec", faces)
+    _, before, after = training.batch(faces, np.arange(6), config(Path("unused"), "run.batch=3"), 0)
+    rows = watched.found(training.images_of(after), before).numpy()
+    embedder = Embedder(threads=1)
+    assert np.abs(rows - unit_rows(embedder(before) + embedder(after))).max() < 1e-5
+    assert np.abs(watched.found(training.images_of(after)).numpy() - embedder(after)).max() < 1e-5
+
+
+def test_the_network_sees_the_mirror_image_and_a_canvas() -> None:
+    torch.manual_seed(0)
+    network = UNet(width=4).eval()
+    images = torch.rand(2, 3, 112, 112) * 2 - 1
+    bias = network.last.bias
+    assert bias is not None
+    with torch.no_grad():
+        network.canvas.copy_(torch.rand(1, 3, 112, 112) - 0.5)
+        for first, source in ((0, images), (3, images.flip(-1)), (6, network.canvas)):
+            bias.zero_()[first : first + 3] = 0.5
+            assert torch.allclose(network(images), images + 0.5 * (source + 1), atol=1e-5)
+        bias.zero_()[9:] = -0.25
+        assert torch.allclose(network(images), images - 0.25)
 
 
 def test_what_was_learned_brings_harmed_faces_nearer_to_true_ones(

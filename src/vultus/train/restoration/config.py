@@ -68,20 +68,26 @@ class Weights:
     Args:
         pixels: factor of the mean absolute difference to the true view, in units of half the range.
         identity: factor of one minus the cosine between the embeddings of the restored and the true view.
+        people: factor of the CosFace loss of the restored view's embedding among the mean embeddings of the people who are
+            trained on: not only near to the true view, but nearer than others are.
+        beside: look at the embedding of the harmed and the restored view together, as `vultus.restore.Beside` makes it, and
+            not at that of the restored view alone.
         embedder: the frozen model that gives them, by name or manifest.
         watched: share of each batch whose identity is looked at; that costs as much as the network itself.
     """
 
     pixels: float = 1.0
     identity: float = 1.0
+    people: float = 0.0
+    beside: bool = False
     embedder: str = "sface-2021dec"
     watched: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.pixels < 0 or self.identity < 0 or not self.pixels + self.identity:
-            raise ValueError(
-                f"pixels is {self.pixels} and identity {self.identity}; expected at least 0, and one above"
-            )
+        parts = {"pixels": self.pixels, "identity": self.identity, "people": self.people}
+        if min(parts.values()) < 0 or not any(parts.values()):
+            told = ", ".join(f"{name} is {value}" for name, value in parts.items())
+            raise ValueError(f"{told}; expected at least 0, and one above")
         if not 0 < self.watched <= 1:
             raise ValueError(f"watched is {self.watched}; expected above 0 and at most 1")
 

@@ -61,7 +61,7 @@ def _moment(factor: str) -> int:
 
 
 def _one(pixels: UInt8Array, factor: str, rng: np.random.Generator) -> UInt8Array:
-    severity = int(rng.integers(1, 6))
+    severity = int(rng.integers(1, 6, size=2).max())  # the worst is what there is most to learn from
     if factor == "yaw":
         angle = math.radians(rng.uniform(5, _STEEPEST)) * (1 if rng.random() < 0.5 else -1)
         wide = np.pad(pixels, ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)), mode="reflect")

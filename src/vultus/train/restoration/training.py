@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from vultus._export import export
 from vultus.embed import Embedder
+from vultus.train import functional as margins
 from vultus.train.data import Dataset, open_dataset
 from vultus.train.fitting import Fitted, fit, named
 from vultus.train.from_onnx import Frozen
@@ -18,7 +19,9 @@ from vultus.train.restoration.pairs import harmed
 from vultus.types import FloatArray, IntArray, UInt8Array
 from vultus.weights import load_manifest
 
-PARTS = ("pixels", "identity")
+_AT_ONCE = 64
+PARTS = ("pixels", "identity", "people")
+MARGIN, SCALE = 0.2, 32.0  # of the loss among people
 
 
 @export("vultus.train.restoration.run")
@@ -38,19 +41,22 @@ def run(config: Config, *, resume: bool = False, dataset: Dataset | None = None)
     """
     faces = open_dataset(config.data.train) if dataset is None else dataset
     chosen, _ = split(faces, config)
-    watched = _Watched(config.loss.embedder) if config.loss.identity else None
+    weights = config.loss
+    watched = _Watched(weights.embedder, faces) if weights.identity or weights.people else None
+    centres = watched.centres(chosen) if watched is not None and weights.people else None
 
     def objective(network: nn.Module, step: int) -> dict[str, Tensor]:
         numbers, before, after = batch(faces, chosen, config, step)
         restored = network(images_of(before))
-        parts = [("pixels", config.loss.pixels * functional.l1_loss(restored, images_of(after)))]
+        parts = dict.fromkeys(PARTS, restored.new_zeros(()))
+        parts["pixels"] = weights.pixels * functional.l1_loss(restored, images_of(after))
         if watched is not None:
-            some = slice(max(1, round(config.loss.watched * len(after))))
-            seen = watched.loss(restored[some], numbers[some], after[some])
-            parts.append(("identity", config.loss.identity * seen))
-        else:
-            parts.append(("identity", restored.new_zeros(())))
-        return named(parts)
+            some = slice(max(1, round(weights.watched * len(after))))
+            found = watched.found(restored[some], before[some] if weights.beside else None)
+            parts["identity"] = weights.identity * (1 - (found * watched.wanted(numbers[some])).sum(dim=1)).mean()
+            if centres is not None:
+                parts["people"] = weights.people * centres.loss(found, faces.labels[numbers[some]])
+        return named(parts.items())
 
     return fit(build(config), objective, config.recipe(), parts=PARTS, resume=resume)
 
@@ -100,16 +106,40 @@ def images_of(pixels: UInt8Array) -> Tensor:
 class _Watched:
     """The frozen embedder: what it says of true views is kept by number, and a gradient goes through it to restored ones."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, faces: Dataset) -> None:
         manifest = load_manifest(name)
-        self._runtime, self._graph = Embedder(manifest, threads=1), Frozen(manifest)
+        self._runtime, self._graph = Embedder(manifest), Frozen(manifest)
+        self._faces = faces
         self._known: dict[int, FloatArray] = {}
 
-    def loss(self, restored: Tensor, numbers: IntArray, after: UInt8Array) -> Tensor:
-        new = [i for i, n in enumerate(numbers) if int(n) not in self._known]
-        if new:
-            for i, row in zip(new, self._runtime(after[new]), strict=True):
-                self._known[int(numbers[i])] = row
-        wanted = torch.from_numpy(np.stack([self._known[int(n)] for n in numbers]))
-        found = self._graph(restored.clamp(-1, 1) * 127.5 + 127.5)
-        return (1 - functional.cosine_similarity(found, wanted, dim=1)).mean()
+    def found(self, restored: Tensor, before: UInt8Array | None = None) -> Tensor:
+        """(n, d) unit rows of restored views, or of them and the harmed views together."""
+        rows = functional.normalize(self._graph(restored.clamp(-1, 1) * 127.5 + 127.5), dim=1)
+        return rows if before is None else functional.normalize(rows + torch.from_numpy(self._runtime(before)), dim=1)
+
+    def wanted(self, numbers: IntArray) -> Tensor:
+        """(n, d) unit rows of true views."""
+        new = [int(n) for n in dict.fromkeys(numbers.tolist()) if n not in self._known]
+        for start in range(0, len(new), _AT_ONCE):
+            some = new[start : start + _AT_ONCE]
+            rows = self._runtime(np.stack([self._faces.pixels(n) for n in some]))
+            self._known.update(zip(some, rows, strict=True))
+        return torch.from_numpy(np.stack([self._known[int(n)] for n in numbers]))
+
+    def centres(self, numbers: IntArray) -> _Centres:
+        """The mean row of each person among these photos."""
+        people, labels = np.unique(self._faces.labels[numbers], return_inverse=True)
+        rows = torch.zeros(len(people), self._runtime.spec.dimension)
+        rows.index_add_(0, torch.from_numpy(labels), self.wanted(numbers))
+        return _Centres({int(p): i for i, p in enumerate(people)}, functional.normalize(rows, dim=1))
+
+
+class _Centres:
+    def __init__(self, number: dict[int, int], rows: Tensor) -> None:
+        self._number, self._rows = number, rows
+
+    def loss(self, found: Tensor, labels: IntArray) -> Tensor:
+        """CosFace (Wang et al. 2018, arXiv:1801.09414) of unit rows of these people."""
+        wanted = torch.tensor([self._number[int(label)] for label in labels])
+        logits = margins.cosface(found @ self._rows.T, wanted, margin=MARGIN, scale=SCALE)
+        return functional.cross_entropy(logits, wanted)
