@@ -46,8 +46,13 @@ def ways_of(restorer: str | None) -> dict[str, Restore]:
         f"{name} beside the crop": restore.Beside(restore.Light(name)) for name in ("balance", "equalise", "lit_half")
     }
     if restorer is not None:
-        learned = restore.Learned(restore.Restorer.load(restorer, threads=1))
-        ways |= {"restorer": learned, "restorer beside the crop": restore.Beside(learned)}
+        loaded = restore.Restorer.load(restorer, threads=1)
+        learned, of_all = restore.Learned(loaded), restore.Learned(loaded, below=None)
+        ways |= {
+            "restorer": learned,
+            "restorer beside the crop": restore.Beside(learned),
+            "restorer beside every crop": restore.Beside(of_all),
+        }
     return ways
 
 

@@ -63,6 +63,8 @@ def test_a_learned_way_restores_what_is_not_good_enough(
     np.testing.assert_array_equal(both, np.concatenate([crop, 255 - crop]))
     assert done(Beside(Learned(network, below=quality - 1e-6)), astronaut, astronaut_face, crop) is crop
     assert done(Learned(network, below=quality - 1e-6), astronaut, astronaut_face, crop) is crop
+    assert done(Learned(network, below=None), astronaut, astronaut_face, crop) is not crop
+    assert Learned(network, below=None).name == "inverting@0/all"
     assert Learned(network).name == "inverting@0/1"
     assert Beside(Learned(network, below=0.3)).name == "inverting@0/0.3/beside"
 

@@ -58,26 +58,27 @@ class Learned:
     Args:
         restorer: the network.
         below: overall quality (see `vultus.measure_quality`) at and above which a crop stays as it is; 1 restores what is
-            not of full quality.
+            not of full quality, None every crop: no quality sees what stands before a face.
 
     Raises:
         BadArgument: a number out of range.
     """
 
     restorer: Restorer
-    below: float = 1.0
+    below: float | None = 1.0
 
     def __post_init__(self) -> None:
-        within("below", self.below, 0.0, 1.0)
+        if self.below is not None:
+            within("below", self.below, 0.0, 1.0)
 
     @property
     def name(self) -> str:
         """What a system's identity calls it."""
-        return f"{self.restorer.id}/{self.below:g}"
+        return f"{self.restorer.id}/{'all' if self.below is None else format(self.below, 'g')}"
 
     def __call__(self, _photo: Photo, face: Faces, crops: UInt8Array, /) -> UInt8Array:
         """The restored crop, or the crop itself where it is good enough."""
-        if measure_quality(crops, face).overall[0] >= self.below:
+        if self.below is not None and measure_quality(crops, face).overall[0] >= self.below:
             return crops
         return self.restorer(crops)
 
