@@ -5,14 +5,12 @@ Where the package simplejpeg is installed it decodes; the pixels are the same, a
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 import cv2
 import numpy as np
 
 from vultus._export import export
 from vultus.augment.colour import each
+from vultus.augment.lookup import installed
 from vultus.augment.views import checked, within
 from vultus.errors import BadArgument
 from vultus.types import UInt8Array
@@ -25,16 +23,7 @@ RESAMPLINGS = {
 }
 
 _AS_RGB: int = getattr(cv2, "IMREAD_COLOR_RGB", cv2.IMREAD_COLOR)  # OpenCV before 4.11 decodes to BGR only
-
-
-def _package() -> Any:
-    try:
-        return importlib.import_module("simplejpeg")
-    except ImportError:
-        return None
-
-
-_QUICK = _package()
+_QUICK = installed("simplejpeg")
 
 
 @export("vultus.augment.jpeg")
