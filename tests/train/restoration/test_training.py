@@ -130,7 +130,7 @@ def test_identity_is_watched_and_people_are_held_out(faces: InMemory, tmp_path: 
 
 
 def test_who_it_is_is_learned_among_the_people_trained_on(faces: InMemory) -> None:
-    watched = training._Watched("sface-2021dec", faces)
+    watched = training._Watched("sface-2021dec", faces, threads=1)
     inside = np.flatnonzero(faces.labels != 3)
     centres = watched.centres(inside)
     assert centres._rows.shape == (9, 128)
@@ -149,7 +149,7 @@ def test_who_it_is_is_learned_among_the_people_trained_on(faces: InMemory) -> No
 
 
 def test_the_harmed_view_counts_where_both_are_compared(faces: InMemory) -> None:
-    watched = training._Watched("sface-2021dec", faces)
+    watched = training._Watched("sface-2021dec", faces, threads=1)
     _, before, after = training.batch(faces, np.arange(6), config(Path("unused"), "run.batch=3"), 0)
     rows = watched.found(training.images_of(after), before).numpy()
     embedder = Embedder(threads=1)

@@ -12,12 +12,10 @@ from vultus.train.export import to_onnx
 from vultus.train.exporting import Written
 from vultus.train.fitting import load_weights
 from vultus.train.restoration.config import Config
-from vultus.train.restoration.network import Deployed
+from vultus.train.restoration.network import SIZE, Deployed
 from vultus.train.restoration.training import build
 from vultus.weights import Manifest
 from vultus.weights.manifest import Input, Restoration, Source
-
-SIZE = (112, 112)
 
 
 @export("vultus.train.restoration.export_model")

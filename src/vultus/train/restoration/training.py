@@ -42,7 +42,8 @@ def run(config: Config, *, resume: bool = False, dataset: Dataset | None = None)
     faces = open_dataset(config.data.train) if dataset is None else dataset
     chosen, _ = split(faces, config)
     weights = config.loss
-    watched = _Watched(weights.embedder, faces) if weights.identity or weights.people else None
+    watches = weights.identity or weights.people
+    watched = _Watched(weights.embedder, faces, threads=config.run.threads or None) if watches else None
     centres = watched.centres(chosen) if watched is not None and weights.people else None
 
     def objective(network: nn.Module, step: int) -> dict[str, Tensor]:
@@ -106,9 +107,9 @@ def images_of(pixels: UInt8Array) -> Tensor:
 class _Watched:
     """The frozen embedder: what it says of true views is kept by number, and a gradient goes through it to restored ones."""
 
-    def __init__(self, name: str, faces: Dataset) -> None:
+    def __init__(self, name: str, faces: Dataset, *, threads: int | None = None) -> None:
         manifest = load_manifest(name)
-        self._runtime, self._graph = Embedder(manifest), Frozen(manifest)
+        self._runtime, self._graph = Embedder(manifest, threads=threads), Frozen(manifest)
         self._faces = faces
         self._known: dict[int, FloatArray] = {}
 
